@@ -172,6 +172,10 @@ class Dataset:
 
     def digest(self) -> str:
         """16 hex digits that change with any label, frame range or split, and not with where the files lie."""
+        return self._digest
+
+    @cached_property
+    def _digest(self) -> str:
         text = json.dumps(self.to_json(), sort_keys=True, ensure_ascii=False)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 

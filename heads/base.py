@@ -129,6 +129,7 @@ class Needs:
     exemplars: bool = False  # compares with samples of train
     together: bool = False  # seeds can be trained together
     seeded: bool = True  # the seed changes the result
+    validates: bool = False  # `fit` uses its `val`, for instance to choose the epoch
     gives: tuple[str, ...] = ()  # "spread", "attributes", "captions", "phases"
     floor: bool = False  # a row that every real head must beat
 

@@ -1,0 +1,91 @@
+"""``aqa fit``: train heads on cached features; every model becomes a run folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from .console import Console
+from .settings import place
+from .verb import Cache, DatasetName, Device, Json, ProtocolName, Quiet, Runs
+
+
+def fit(
+    dataset: DatasetName = None,
+    *,
+    head: Annotated[list[str], typer.Option("--head", help="Head; may be given several times; `all`: every one.")],
+    features: Annotated[
+        str | None, typer.Option("--features", help="Stream of cached features (i3d, i3d+c3d, i3d@FINGERPRINT).")
+    ] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Parameter; HEAD.NAME=VALUE for one head.")
+    ] = None,
+    seeds: Annotated[int, typer.Option("--seeds", min=1, help="How many seeds: 0, 1, ...")] = 3,
+    target: Annotated[str | None, typer.Option("--target", help="Target, where the set has several.")] = None,
+    protocol: ProtocolName = None,
+    group: Annotated[str | None, typer.Option("--group", help="Only this group (sport, apparatus, task).")] = None,
+    held_out: Annotated[
+        float, typer.Option("--held-out", min=0.0, max=0.5, help="Part of train that selects the epoch.")
+    ] = 0.15,
+    allow_missing: Annotated[bool, typer.Option("--allow-missing", help="Leave out samples without features.")] = False,
+    gdlt_split: Annotated[
+        bool, typer.Option("--gdlt-split", help="Fis-V as GDLT reads it (= --protocol gdlt).")
+    ] = False,
+    root: Annotated[Path | None, typer.Option("--root", help="Data set, for floors without features.")] = None,
+    device: Device = "auto",
+    cache: Cache = None,
+    runs: Runs = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> list[Path]:
+    """Train heads on cached features and write one run folder per model.
+
+    The same command goes on where it stopped: a run that is there is not trained again.
+
+    Example: aqa fit mtl-aqa --features i3d --head dae --head svr --set svr.C=10 --seeds 5
+    """
+    from ..errors import AqaError, SomeFailed
+    from ..extract.precision import choose_device
+    from .fitting import fit_job
+    from .jobs import Job, plan_jobs
+
+    console = Console(json=json, quiet=quiet)
+    where = place(dataset, root=root, cache=cache, runs=runs, protocol="gdlt" if gdlt_split else protocol)
+    jobs: list[Job] = plan_jobs(
+        where,
+        heads=head,
+        features=features,
+        settings=set_ or [],
+        target=target,
+        group=group,
+        seeds=list(range(seeds)),
+        held_out=held_out,
+        allow_missing=allow_missing,
+        device=str(choose_device(device)),
+        console=console,
+    )
+    rows: list[dict[str, Any]] = []
+    failed: list[tuple[Job, AqaError]] = []
+    with console.progress("fit", len(jobs)) as step:
+        for job in jobs:
+            try:
+                found = fit_job(job)
+            except AqaError as error:
+                if len(jobs) == 1:
+                    raise
+                failed.append((job, error))
+                console.warn(f"{job.label} failed: {error}")
+            else:
+                rows += found
+                for row in found:
+                    rho = row["metrics"]["spearman"]
+                    shown = "undefined" if rho is None else f"{rho:.3f}"
+                    console.say(f"{job.label} seed {row['seed']}: Spearman {shown} ({row['fit_seconds']:.2f} s)")
+            step()
+    console.result(rows, f"{len(rows)} runs in {where.runs}; `aqa leaderboard {where.dataset}` shows the table")
+    if failed:
+        names = ", ".join(sorted({job.label for job, _ in failed}))
+        raise SomeFailed(f"{len(failed)} of {len(jobs)} could not be fitted: {names}")
+    return [Path(row["run"]) for row in rows]

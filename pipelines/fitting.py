@@ -1,0 +1,126 @@
+"""One head on one fold: from cached features to run folders."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import heads as heads_room
+from ..catalog.protocols import grouped_folds, holdout
+from ..heads.base import FeatureSet, Fitted, Judgement
+from ..leaderboard.metrics import metrics
+from ..leaderboard.runs import Prediction, read_run, write_run
+from .jobs import Job, folds_of
+from .versions import versions
+
+OUT_OF_FOLD = 5
+
+
+def fit_job(job: Job) -> list[dict[str, Any]]:
+    """Fit the seeds of `job` that have no run yet, write their runs, and return one `fit --json` row per seed."""
+    folders = {seed: job.runs / job.key(seed).folder for seed in job.seeds}
+    missing = [seed for seed, folder in folders.items() if not (folder / "run.json").exists()]
+    if missing:
+        _fit_and_write(job, missing)
+    return [_row(read_run(folder).info, folder) for folder in folders.values()]
+
+
+def _fit_and_write(job: Job, seeds: Sequence[int]) -> None:
+    whole, test = job.subset(job.fold.train), job.subset(job.fold.test)
+    train, val = whole, None
+    if job.head.needs.validates and job.held_out > 0:
+        fit_ids, val_ids = holdout(train.ids, train.subject, job.held_out)
+        rows = {i: k for k, i in enumerate(train.ids)}
+        if val_ids:
+            train, val = train.take([rows[i] for i in fit_ids]), train.take([rows[i] for i in val_ids])
+    history: list[Mapping[str, Any]] = []
+    started = time.perf_counter()
+    fitted = job.head.fit(train, val, seeds=seeds, device=job.device, log=history.append)
+    seconds = (time.perf_counter() - started) / len(seeds)
+    held = _held_out_judgements(job, fitted, whole, val, seeds)
+    for k, (seed, one) in enumerate(zip(seeds, fitted, strict=True)):
+        started = time.perf_counter()
+        judged = one.predict(test)
+        predict_ms = (time.perf_counter() - started) * 1000 / len(test)
+        info = _info(job, one)
+        info["metrics"] = metrics(test.score, judged.score, kind=job.target.kind, range_=job.range)
+        info["samples"] = {"train": len(train), "val": 0 if val is None else len(val), "test": len(test)}
+        info |= {"fit_seconds": seconds, "predict_ms": predict_ms}
+        rows = [row for row in history if row.get("seed", seed) == seed]
+        parts = [_prediction("test", test, judged)]
+        if held is not None:
+            part, data, judgements = held
+            parts.append(_prediction(part, data, judgements[k]))
+        write_run(job.runs, job.key(seed), info, parts, rows, one.save)
+
+
+def _held_out_judgements(
+    job: Job, fitted: Sequence[Fitted], train: FeatureSet, val: FeatureSet | None, seeds: Sequence[int]
+) -> tuple[str, FeatureSet, list[Judgement]] | None:
+    """Judgements of samples that were not fitted on, for intervals: ("val" or "oof", the samples, one per seed)."""
+    if val is not None:
+        return "val", val, [one.predict(val) for one in fitted]
+    units = [subject or None for subject in train.subject]
+    if len(set(units) - {None}) + units.count(None) < 2:
+        return None
+    parts = grouped_folds(train.ids, units, OUT_OF_FOLD, seed=0)
+    rows = {i: k for k, i in enumerate(train.ids)}
+    number = np.zeros(len(train), dtype=np.int64)
+    for k, part in enumerate(parts):
+        number[[rows[i] for i in part.test]] = k
+    return "oof", train, heads_room.out_of_fold(job.head, train, folds=number, seeds=seeds, device=job.device)
+
+
+def _info(job: Job, one: Fitted) -> dict[str, Any]:
+    info = dict(one.info)
+    return {
+        "config": heads_room.config_of(job.head),
+        "changed": heads_room.changed(job.head),
+        "digest": job.digest,
+        "fold_name": job.fold.name,
+        "folds": len(folds_of(job.protocol, job.fold.group)),
+        "groups": list(job.protocol.groups),
+        "average": job.protocol.average,
+        "pooled": job.protocol.pooled,
+        "target_kind": job.target.kind,
+        "range": list(job.range),
+        "range_source": job.range_source,
+        "floor": job.head.needs.floor,
+        "seeded": job.head.needs.seeded,
+        "flags": list(job.flags),
+        "selected_on": info.pop("selected_on", "none"),
+        "parameters": info.pop("parameters", None),
+        "fitted": info,
+        "streams": {
+            store.stream: {
+                "fingerprint": store.fingerprint.to_json(),
+                "weights_file": store.provenance.get("weights_file"),
+            }
+            for store in job.stores
+        },
+        "dataset_digest": job.dataset.digest(),
+        "device": job.device,
+        "versions": versions(),
+    }
+
+
+def _row(info: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    names = ("run_id", "dataset", "protocol", "group", "target", "head")
+    rest = ("seed", "fold", "metrics", "selected_on", "fit_seconds")
+    return {
+        **{name: info[name] for name in names},
+        "features": "+".join(info["features"]),
+        "config": info["changed"],
+        **{name: info[name] for name in rest},
+        "run": str(folder),
+    }
+
+
+def _prediction(part: str, data: FeatureSet, judged: Judgement) -> Prediction:
+    return Prediction(
+        part, data.ids, data.score, judged.score, judged.spread, data.difficulty, data.group, data.subject
+    )

@@ -1,0 +1,206 @@
+"""What `aqa fit` has to do: one job per head and fold, found and checked before any work starts."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .. import heads as heads_room
+from ..catalog.base import Dataset, Fold, Protocol, Range, Target
+from ..errors import BadParameter, StoreError, UnknownName, UnmetNeeds, UsageError
+from ..heads.base import FeatureSet, Head
+from ..leaderboard.runs import RunKey
+from .feature_set import feature_set, read_streams, usable_ids
+
+if TYPE_CHECKING:
+    from ..cache.store import FeatureStore
+    from .console import Console
+    from .settings import Place
+
+
+@dataclass(frozen=True)
+class Job:
+    """One head on one fold, for all seeds. `data` holds every sample and is shared by all jobs."""
+
+    head: Head
+    dataset: Dataset
+    protocol: Protocol
+    target: Target
+    fold: Fold
+    index: int  # of the fold, within its group
+    data: FeatureSet
+    range: Range
+    range_source: str
+    stores: Sequence[FeatureStore]
+    seeds: Sequence[int]
+    held_out: float
+    device: str
+    runs: Path
+    flags: tuple[str, ...]
+
+    @property
+    def label(self) -> str:
+        """ "dae on diving, fold 2": what the user reads."""
+        group = f" on {self.fold.group}" if self.fold.group else ""
+        many = len(folds_of(self.protocol, self.fold.group)) > 1
+        return f"{self.head.name}{group}" + (f", fold {self.fold.name}" if many else "")
+
+    def subset(self, ids: Sequence[str]) -> FeatureSet:
+        """Those of `ids` that have features, in that order, with the fold's range and the streams the head takes."""
+        rows = {i: k for k, i in enumerate(self.data.ids)}
+        part = self.data if self.head.needs.streams else replace(self.data, streams={})
+        return replace(part.take([rows[i] for i in ids if i in rows]), range=self.range)
+
+    @cached_property
+    def digest(self) -> str:
+        """Of all that makes results of this group comparable: parameters, features, samples, truths."""
+        return self.key(0).digest
+
+    @cached_property
+    def _samples_digest(self) -> str:
+        """Changes with any sample, truth or difficulty of the group's folds: another test set is another run."""
+        by_id, folds = self.dataset.by_id, folds_of(self.protocol, self.fold.group)
+        ids = sorted({i for fold in folds for i in (*fold.train, *fold.test)} & set(self.data.ids))
+        labels = [[i, by_id[i].targets[self.target.name], by_id[i].difficulty, list(by_id[i].judges)] for i in ids]
+        parts = [[list(fold.train), list(fold.test)] for fold in folds]
+        return hashlib.sha256(json.dumps([parts, labels, self.range]).encode()).hexdigest()[:16]
+
+    def key(self, seed: int) -> RunKey:
+        """The run of one seed."""
+        identity = {
+            "config": heads_room.config_of(self.head),
+            "fingerprints": {store.stream: store.fingerprint.digest for store in self.stores},
+            "samples": self._samples_digest,
+            "held_out": self.held_out if self.head.needs.validates else None,
+        }
+        names = tuple(store.stream for store in self.stores)
+        where = (self.dataset.name, self.protocol.name, self.target.name, self.fold.group)
+        return RunKey(*where, names, self.head.name, identity, self.index, seed)
+
+
+def folds_of(protocol: Protocol, group: str) -> list[Fold]:
+    """The folds of a group, in order."""
+    return [fold for fold in protocol.folds if fold.group == group]
+
+
+def plan_jobs(
+    where: Place,
+    *,
+    heads: Sequence[str],
+    features: str | None,
+    settings: Sequence[str],
+    target: str | None,
+    group: str | None,
+    seeds: Sequence[int],
+    held_out: float,
+    allow_missing: bool,
+    device: str,
+    console: Console,
+) -> list[Job]:
+    """Every (fold, head) to be fitted, folds outermost.
+
+    Raises UsageError and its kin for what is wrong with the command, StoreError for missing features.
+    """
+    made = _make_heads(heads, settings)
+    stores, dataset = _find(where, features, made)
+    protocol, chosen_target = dataset.protocol(where.protocol), dataset.target(target)
+    if group is not None and group not in protocol.groups:
+        raise UnknownName(f"group of {dataset.name}", group, protocol.groups)
+    folds = [fold for fold in protocol.folds if group in (None, fold.group)]
+    ids = list(dict.fromkeys(i for fold in folds for i in (*fold.train, *fold.test)))
+    usable = usable_ids(dataset, stores, ids, allow_missing)
+    data = feature_set(dataset, read_streams(stores, usable), usable, chosen_target, (0.0, 1.0))
+    flags = _flags(dataset, protocol, stores)
+    if len(usable) < len(ids):
+        flags = (*flags, f"{len(ids) - len(usable)}-samples-missing")
+    fitting = [head for head in made if _fits(head, data, asked=head.name in heads, console=console)]
+    jobs = []
+    for fold in folds:
+        present = [i for i in fold.train if i in set(usable)]
+        if not present or not set(fold.test) & set(usable):
+            raise UsageError(f"fold {fold.name} has no sample with features left", file=dataset.name)
+        range_, source = dataset.score_range(chosen_target, protocol, fold.group, present)
+        index = folds_of(protocol, fold.group).index(fold)
+        for head in fitting:
+            job = Job(
+                head=head,
+                dataset=dataset,
+                protocol=protocol,
+                target=chosen_target,
+                fold=fold,
+                index=index,
+                data=data,
+                range=range_,
+                range_source=source,
+                stores=stores if head.needs.streams else [],
+                seeds=seeds if head.needs.seeded else seeds[:1],
+                held_out=held_out,
+                device=device,
+                runs=where.runs,
+                flags=flags,
+            )
+            jobs.append(job)
+    return jobs
+
+
+def _fits(head: Head, data: FeatureSet, *, asked: bool, console: Console) -> bool:
+    lacks = heads_room.unmet(head, data)
+    if lacks and asked:
+        hint = "choose another head or stream (--features)"
+        raise UnmetNeeds(f"{head.name} cannot be fitted: {'; '.join(lacks)}", hint=hint)
+    if lacks:
+        console.say(f"{head.name} left out: {'; '.join(lacks)}")
+    return not lacks
+
+
+def _find(where: Place, features: str | None, heads: Sequence[Head]) -> tuple[list[FeatureStore], Dataset]:
+    """The stores named by `features` (or the only one there), and the data set's table."""
+    from ..cache import find_stores, select_store
+    from ..catalog import read
+
+    if features is not None:
+        stores = [select_store(where.cache, where.dataset, name) for name in features.split("+")]
+        return stores, stores[0].dataset
+    found = find_stores(where.cache, where.dataset)
+    if len(found) == 1:
+        return found, found[0].dataset
+    if all(head.needs.streams == 0 for head in heads):
+        return [], found[0].dataset if found else read(where.dataset, where.root)
+    if found:
+        names = ", ".join(sorted({store.stream for store in found}))
+        raise UsageError(f"{where.dataset} has several streams: {names}", hint="say which with --features")
+    hint = f"`aqa extract {where.dataset} --backbone c3d` or `aqa cache import` makes them"
+    raise StoreError(f"{where.dataset} has no cached features", file=where.cache, hint=hint)
+
+
+def _make_heads(names: Sequence[str], settings: Sequence[str]) -> list[Head]:
+    chosen = heads_room.head_names() if "all" in names else list(dict.fromkeys(names))
+    for_all: dict[str, str] = {}
+    for_one: dict[str, dict[str, str]] = {}
+    for text in settings:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise BadParameter(f"--set {text}: no '='", hint="write NAME=VALUE or HEAD.NAME=VALUE")
+        head, dot, parameter = name.partition(".")
+        if dot and head not in chosen:
+            raise UnknownName("head in --set", head, chosen)
+        if dot:
+            for_one.setdefault(head, {})[parameter] = value
+        else:
+            for_all[name] = value
+    return [heads_room.make_head(name, {**for_all, **for_one.get(name, {})}) for name in chosen]
+
+
+def _flags(dataset: Dataset, protocol: Protocol, stores: Sequence[FeatureStore]) -> tuple[str, ...]:
+    flags = ["synthetic"] if dataset.synthetic else []
+    flags += protocol.flags
+    if dataset.shared_subjects(protocol):
+        flags.append("shared-subjects")
+    for store in stores:
+        flags += [*dataset.stream_flags.get(store.stream, ()), *store.flags]
+    return tuple(dict.fromkeys(flags))
