@@ -10,7 +10,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -181,8 +181,16 @@ class Dataset:
 
     def to_json(self) -> dict[str, Any]:
         """A dict of plain values: the set without the paths of its media (start and stop are kept)."""
-        plain = asdict(replace(self, samples=()))
-        plain["samples"] = [_plain_sample(sample) for sample in self.samples]
+        plain = {
+            "name": self.name,
+            "samples": [_plain_sample(sample) for sample in self.samples],
+            "targets": [asdict(target) for target in self.targets],
+            "protocols": [asdict(protocol) for protocol in self.protocols],
+            "plans": dict(self.plans),
+            "synthetic": self.synthetic,
+            "problems": [asdict(problem) for problem in self.problems],
+            "stream_flags": {name: list(flags) for name, flags in self.stream_flags.items()},
+        }
         return json.loads(json.dumps(plain))
 
     @classmethod
@@ -249,7 +257,7 @@ def _plain_sample(sample: Sample) -> dict[str, Any]:
     media = None if sample.media is None else {"start": sample.media.start, "stop": sample.media.stop}
     row = {name: getattr(sample, name) for name in Sample.__dataclass_fields__}
     row["media"] = media
-    return {k: v for k, v in row.items() if v not in (None, (), {}, "")}
+    return {k: v for k, v in row.items() if k == "targets" or v not in (None, (), {}, "")}
 
 
 def _sample_from_plain(row: Mapping[str, Any]) -> Sample:

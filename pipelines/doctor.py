@@ -21,23 +21,22 @@ def doctor(*, json: Json = False, quiet: Quiet = False) -> dict[str, Any]:
     import av
     import torch
 
-    from ..extract.precision import choose_device, choose_precision
+    from ..extract.precision import choose
     from .versions import versions
 
     settings = load_settings()
     where = place(None, settings=settings)
-    device = choose_device("auto")
-    precision, reason = choose_precision("auto", device)
+    choice = choose()
     parent = where.cache.absolute()
     while not parent.exists():
         parent = parent.parent
     facts: dict[str, Any] = {
         "versions": versions(),
         "ffmpeg_libraries": {name: ".".join(map(str, v)) for name, v in sorted(av.library_versions.items())},
-        "device": str(device),
+        "device": choice.device,
         "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
-        "precision": precision,
-        "precision_reason": reason,
+        "precision": choice.precision,
+        "precision_reason": choice.reason,
         "threads": torch.get_num_threads(),
         "extras": {
             extra: all(importlib.util.find_spec(package) is not None for package in packages)

@@ -47,7 +47,7 @@ def fit(
     Example: aqa fit mtl-aqa --features i3d --head dae --head svr --set svr.C=10 --seeds 5
     """
     from ..errors import AqaError, SomeFailed
-    from ..extract.precision import choose_device
+    from ..extract.precision import choose
     from .fitting import fit_job
     from .jobs import Job, plan_jobs
 
@@ -63,7 +63,7 @@ def fit(
         seeds=list(range(seeds)),
         held_out=held_out,
         allow_missing=allow_missing,
-        device=str(choose_device(device)),
+        device=choose(device).device,
         console=console,
     )
     rows: list[dict[str, Any]] = []

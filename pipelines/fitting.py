@@ -87,6 +87,7 @@ def _info(job: Job, one: Fitted) -> dict[str, Any]:
         "average": job.protocol.average,
         "pooled": job.protocol.pooled,
         "target_kind": job.target.kind,
+        "times_difficulty": job.target.times_difficulty,
         "range": list(job.range),
         "range_source": job.range_source,
         "floor": job.head.needs.floor,

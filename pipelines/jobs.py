@@ -160,7 +160,7 @@ def _fits(head: Head, data: FeatureSet, *, asked: bool, console: Console) -> boo
 
 def _find(where: Place, features: str | None, heads: Sequence[Head]) -> tuple[list[FeatureStore], Dataset]:
     """The stores named by `features` (or the only one there), and the data set's table."""
-    from ..cache import find_stores, select_store
+    from ..cache.stores import find_stores, select_store
     from ..catalog import read
 
     if features is not None:

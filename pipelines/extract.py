@@ -1,0 +1,94 @@
+"""``aqa extract``: video to clip features, once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from .catalog import ReleasedFrames, Splits
+from .console import Console
+from .settings import place
+from .verb import Cache, DatasetName, Device, Json, Quiet, Root
+
+
+def extract(
+    dataset: DatasetName = None,
+    *,
+    backbone: Annotated[list[str], typer.Option("--backbone", help="ARCH[.TAG][:LAYER]; may be given several times.")],
+    weights: Annotated[
+        list[str] | None, typer.Option("--weights", help="Weight file, one after each --backbone; `random` for none.")
+    ] = None,
+    root: Root = None,
+    plan: Annotated[str | None, typer.Option("--plan", help="Clip plan, such as 10x16@103 or dense:16:8.")] = None,
+    short: Annotated[
+        Literal["edge", "loop", "zero", "refuse"], typer.Option("--short", help="What is done with too short videos.")
+    ] = "edge",
+    precision: Annotated[Literal["auto", "fp32", "bf16"], typer.Option("--precision")] = "auto",
+    overwrite: Annotated[
+        Literal["never", "stale", "always"], typer.Option("--overwrite", help="stale: those whose media changed.")
+    ] = "never",
+    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Only the first N samples.")] = None,
+    shard: Annotated[str | None, typer.Option("--shard", metavar="I/N", help="Every N-th sample, from I.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")] = False,
+    released_frames: ReleasedFrames = False,
+    splits: Splits = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of random weights.")] = 0,
+    workers: Annotated[int | None, typer.Option("--workers", min=0, help="Decoding processes; 0: none.")] = None,
+    batch: Annotated[int | None, typer.Option("--batch", min=1, help="Clips per batch.")] = None,
+    timeout: Annotated[float, typer.Option("--timeout", help="Seconds that a video may hang.")] = 300.0,
+    pack: Annotated[bool, typer.Option("--pack/--no-pack", help="Pack at the end.")] = True,
+    device: Device = "auto",
+    cache: Cache = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> list[Path]:
+    """Run 3D backbones over the videos of a data set and keep the clip features in HDF5.
+
+    The same command goes on where it stopped. A video that cannot be read is listed and stops nothing; the exit code
+    is then 1.
+
+    Example: aqa extract mtl-aqa --root /data/MTL-AQA --backbone i3d --weights model_rgb.pth
+    """
+    from ..errors import SomeFailed
+    from .extraction import extract_dataset
+
+    console = Console(json=json, quiet=quiet)
+    summary: dict[str, Any] = extract_dataset(
+        place(dataset, root=root, cache=cache),
+        backbones=backbone,
+        weights=weights or [],
+        plan=plan,
+        short=short,
+        precision=precision,
+        device=device,
+        seed=seed,
+        workers=workers,
+        batch=batch,
+        timeout=timeout,
+        overwrite=overwrite,
+        limit=limit,
+        shard=shard,
+        released_frames=released_frames,
+        splits=splits,
+        dry_run=dry_run,
+        pack=pack,
+        console=console,
+    )
+    if dry_run:
+        console.result(summary, "nothing was done (--dry-run)")
+        return []
+    failed = summary["failed"]
+    lines = [
+        f"{row['stream']}: {row['done']} done, {row['skipped']} there already, {row['clips']} clips in {row['store']}"
+        for row in summary["stores"]
+    ]
+    lines.append(
+        f"{summary['frames_decoded']} frames decoded ({summary['frames_used']} used) in {summary['seconds']:.1f} s"
+    )
+    console.result(summary, "\n".join(lines))
+    if failed:
+        names = ", ".join(row["id"] for row in failed[:5]) + ("..." if len(failed) > 5 else "")
+        raise SomeFailed(f"{len(failed)} videos failed: {names}", hint="the rest is done; run again to retry these")
+    return [Path(row["store"]) for row in summary["stores"]]

@@ -1,0 +1,196 @@
+"""A stranger's video through the way that a run's training videos went: extract, judge, interval."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..cache.fingerprint import Fingerprint
+from ..catalog.base import Media
+from ..errors import DataError, UnmetNeeds, UsageError, VideoError
+from ..extract.engine import Done, Failed, extract
+from ..extract.precision import choose
+from ..heads import load_head, unmet
+from ..heads.base import FeatureSet, Ragged
+from ..leaderboard.runs import Run
+from .conformal import LEVEL, half_width
+from .console import Console
+from .streams import Extraction, prepare
+
+IMAGES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
+VIDEOS = {".mp4", ".avi", ".mov", ".mkv", ".webm", ".gif", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".ts"}
+
+
+def judge_media(
+    path: Path,
+    runs: Sequence[Run],
+    *,
+    start: int,
+    stop: int | None,
+    difficulty: float | None,
+    kind: str,
+    group: str,
+    weights: Sequence[str],
+    device: str,
+    console: Console,
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """What `aqa predict --json` prints, and the media that failed. `runs` are seeds of one head: their mean is given.
+
+    Raises:
+        UsageError: the runs are not of one head on one set of features, or their features were imported.
+        UnmetNeeds: the head needs a difficulty that was not said.
+        FingerprintMismatch, WeightsError: the weights are not those of the run.
+    """
+    info = _one_head(runs)
+    choice = choose(device)
+    extractions = _extractions(info, weights)
+    media = _media(path, start, stop)
+    ids = [str(one.path) for one in media]
+    jobs = [one.job(one.stream) for one in extractions.values()]
+    found: dict[str, dict[str, Done]] = {}
+    failed: list[str] = []
+    if jobs:
+        workers = 0 if len(media) == 1 else None
+        events = extract(list(zip(ids, media, strict=True)), jobs, device=choice.device, workers=workers)
+        for event in events:
+            if isinstance(event, Failed):
+                if len(media) == 1:
+                    raise event.error
+                failed.append(event.id)
+                console.warn(f"{event.id}: {event.error}")
+            else:
+                found.setdefault(event.id, {})[event.job] = event
+    judged = [i for i in ids if i not in failed]
+    if not judged:
+        return [], failed
+    data = FeatureSet(
+        ids=tuple(judged),
+        streams={name: _stream([found[i][name].features for i in judged]) for name in extractions},
+        score=np.full(len(judged), np.nan),
+        range=tuple(info["range"]),
+        target_kind=info["target_kind"],
+        times_difficulty=bool(info["times_difficulty"]),
+        difficulty=np.full(len(judged), np.nan if difficulty is None else difficulty),
+        kind=(kind,) * len(judged),
+        group=(group or info["group"],) * len(judged),
+    )
+    heads = [load_head(run.folder, choice.device) for run in runs]
+    lacks = unmet(_head_of(runs[0]), data)
+    if lacks:
+        raise UnmetNeeds(f"{info['head']} cannot judge this: {'; '.join(lacks)}", hint="see --difficulty and --kind")
+    judgements = [head.predict(data) for head in heads]
+    score = np.mean([j.score for j in judgements], axis=0)
+    spreads = [j.spread for j in judgements if j.spread is not None]
+    spread = np.sqrt(np.mean(np.square(spreads), axis=0)) if len(spreads) == len(judgements) else None
+    width, part = _width(runs)
+    warnings = _warnings(info)
+    rows = []
+    for k, (i, one) in enumerate((i, m) for i, m in zip(ids, media, strict=True) if i in judged):
+        done = next(iter(found[i].values())) if i in found else None
+        rows.append(
+            {
+                "media": i,
+                "start": one.start,
+                "stop": one.stop,
+                "target": info["target"],
+                "score": float(score[k]),
+                "spread": None if spread is None else float(spread[k]),
+                "interval": None if width is None else [float(score[k] - width), float(score[k] + width)],
+                "level": LEVEL,
+                "interval_from": part,
+                "head": info["head"],
+                "run_ids": [run.info["run_id"] for run in runs],
+                "clips": 0 if done is None else len(done.features),
+                "frames_decoded": 0 if done is None else done.decoded,
+                "warnings": warnings,
+            }
+        )
+    for warning in warnings:
+        console.warn(warning)
+    return rows, failed
+
+
+def _one_head(runs: Sequence[Run]) -> Mapping[str, Any]:
+    info = runs[0].info
+    kinds = {(r.info["dataset"], r.info["group"], r.info["fold"], r.info["head"], r.info["digest"]) for r in runs}
+    if len(kinds) > 1:
+        names = ", ".join(sorted(str(run.folder) for run in runs)[:4])
+        hint = "name one run, or one fold-* folder"
+        raise UsageError(f"these are runs of {len(kinds)} different models: {names}", hint=hint)
+    return info
+
+
+def _extractions(info: Mapping[str, Any], weights: Sequence[str]) -> dict[str, Extraction]:
+    """How each stream of the run was made, once more; the fingerprint must come out the same."""
+    if weights and len(weights) != len(info["streams"]):
+        raise UsageError(f"{len(weights)} weight files for the streams {', '.join(info['streams'])}")
+    found = {}
+    for k, (stream, made) in enumerate(info["streams"].items()):
+        fingerprint = Fingerprint.from_json(made["fingerprint"])
+        if fingerprint.backbone == "import":
+            what = f"the features '{stream}' of this run were imported, so aqa cannot make them of a video"
+            raise UsageError(what, hint="choose a run on extracted features (`aqa runs ls`)")
+        kind, _, seed = fingerprint.weights.partition(":")
+        file = None if kind == "seed" else weights[k] if weights else made["weights_file"]
+        one = prepare(
+            f"{fingerprint.backbone}:{fingerprint.layer}",
+            file,
+            plan=fingerprint.plan,
+            plans={},
+            short=fingerprint.short,
+            precision=fingerprint.precision,
+            seed=int(seed) if kind == "seed" else 0,
+        )
+        fingerprint.require(one.fingerprint, file or fingerprint.backbone)
+        found[stream] = one
+    return found
+
+
+def _media(path: Path, start: int, stop: int | None) -> list[Media]:
+    """One performance (a video, a folder of images), or every video of a folder."""
+    if not path.exists():
+        raise VideoError("no such file or folder", file=path)
+    if stop is not None and stop <= start:
+        raise UsageError(f"--end {stop} does not lie behind --start {start}")
+    if not path.is_dir():
+        return [Media(path, start, stop)]
+    names = sorted(p for p in path.iterdir() if p.is_file() and not p.name.startswith("."))
+    if any(p.suffix.lower() in IMAGES for p in names):
+        return [Media(path, start, stop)]
+    videos = [p for p in names if p.suffix.lower() in VIDEOS]
+    if not videos:
+        raise DataError("neither images nor videos are in this folder", file=path)
+    return [Media(p, start, stop) for p in videos]
+
+
+def _stream(parts: Sequence[np.ndarray]) -> Ragged:
+    offsets = np.concatenate([[0], np.cumsum([len(part) for part in parts])]).astype(np.int64)
+    return Ragged(np.concatenate(parts), offsets)
+
+
+def _head_of(run: Run) -> Any:
+    from ..heads import head_class
+
+    return head_class(run.info["head"])
+
+
+def _width(runs: Sequence[Run]) -> tuple[float | None, str | None]:
+    """Half of the interval and the part it is from: the mean prediction that the runs keep of held-out samples."""
+    for part in ("oof", "val"):
+        held = [run.part(part) for run in runs]
+        if len(held[0]):
+            score = np.mean([rows["score"].to_numpy() for rows in held], axis=0)
+            return half_width(held[0]["truth"].to_numpy(), score), part
+    return None, None
+
+
+def _warnings(info: Mapping[str, Any]) -> list[str]:
+    sentences = {
+        "synthetic": "the run was trained on synthetic videos: the score means nothing for real ones",
+        "random-backbone": "the backbone has random weights: the score is a demonstration",
+        "fine-tuned-on-train": "the features were fine-tuned on the train scores: the interval is too narrow",
+    }
+    return [sentence for flag, sentence in sentences.items() if flag in info["flags"]]

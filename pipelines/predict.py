@@ -1,0 +1,66 @@
+"""``aqa predict``: a video gets a score, a spread and an interval."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from .console import Console
+from .settings import place
+from .verb import Device, Json, Quiet, Runs
+
+
+def predict(
+    media: Annotated[Path, typer.Argument(metavar="VIDEO|FOLDER", help="Video, folder of frames, or of videos.")],
+    *,
+    run: Annotated[str, typer.Option("--run", help="Run id or folder; a folder of several seeds: their mean.")],
+    start: Annotated[int, typer.Option("--start", min=0, help="First frame, from 0.")] = 0,
+    end: Annotated[int | None, typer.Option("--end", min=1, help="One more than the last frame.")] = None,
+    difficulty: Annotated[float | None, typer.Option("--difficulty", help="For heads that take it.")] = None,
+    kind: Annotated[str, typer.Option("--kind", help="Dive number or action type, for heads that take it.")] = "",
+    group: Annotated[str, typer.Option("--group", help="Group of the performance, where the run has several.")] = "",
+    weights: Annotated[
+        list[str] | None, typer.Option("--weights", help="Weight file, where it is not where it was.")
+    ] = None,
+    device: Device = "auto",
+    runs: Runs = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> list[dict[str, Any]]:
+    """Extract and judge: the score of a video nobody has judged, with a 90% interval.
+
+    Example: aqa predict dive.mp4 --run 3fa4c01b22 --difficulty 3.2
+    """
+    from ..errors import SomeFailed
+    from ..leaderboard.runs import find_runs
+    from .judging import judge_media
+
+    console = Console(json=json, quiet=quiet)
+    where = place(None, runs=runs)
+    rows, failed = judge_media(
+        media,
+        find_runs(where.runs, run),
+        start=start,
+        stop=end,
+        difficulty=difficulty,
+        kind=kind,
+        group=group,
+        weights=weights or [],
+        device=device,
+        console=console,
+    )
+    console.result(rows, "\n".join(_line(row) for row in rows))
+    if failed:
+        raise SomeFailed(f"{len(failed)} could not be judged: {', '.join(failed)}")
+    return rows
+
+
+def _line(row: dict[str, Any]) -> str:
+    text = f"{row['media']}: {row['target']} {row['score']:.2f}"
+    if row["spread"] is not None:
+        text += f", spread {row['spread']:.2f}"
+    if row["interval"] is not None:
+        text += f", {row['level']:.0%} interval [{row['interval'][0]:.2f}, {row['interval'][1]:.2f}]"
+    return text + f" ({row['head']}, {row['clips']} clips)"
