@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json as json_module
 import shutil
 from collections import Counter
 from collections.abc import Sequence
@@ -20,7 +21,10 @@ if TYPE_CHECKING:
 ReleasedFrames = Annotated[
     bool, typer.Option("--released-frames", help="MTL-AQA layouts A, C: frames 0..102 as the released test code reads.")
 ]
-Splits = Annotated[Path | None, typer.Option("--splits", help="MTL-AQA: another folder of split lists.")]
+ReaderOptions = Annotated[
+    list[str] | None,
+    typer.Option("--option", metavar="NAME=VALUE", help="Option of the reader; `aqa catalog show` lists them."),
+]
 
 
 def list_datasets(context: typer.Context, *, json: Json = False, quiet: Quiet = False) -> None:
@@ -40,14 +44,23 @@ def list_datasets(context: typer.Context, *, json: Json = False, quiet: Quiet = 
     Console(json=json, quiet=quiet).result(rows, "\n".join(lines))
 
 
-def read_dataset(name: str, root: Path | None, *, released_frames: bool = False, splits: Path | None = None) -> Dataset:
-    """Read a data set with the options that the command line offers."""
+def read_dataset(
+    name: str, root: Path | None, *, released_frames: bool = False, options: Sequence[str] | None = None
+) -> Dataset:
+    """Read a data set with options as text. Values are read as JSON (true, 30) where they are, else as they stand."""
     from .. import catalog
+    from ..errors import UsageError
 
-    options: dict[str, Any] = {"released_frames": True} if released_frames else {}
-    if splits is not None:
-        options["splits"] = splits
-    return catalog.read(name, root, **options)
+    values: dict[str, Any] = {"released_frames": True} if released_frames else {}
+    for text in options or ():
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise UsageError(f"--option {text}: no '='", hint="write NAME=VALUE")
+        try:
+            values[key] = json_module.loads(value)
+        except ValueError:
+            values[key] = value
+    return catalog.read(name, root, **values)
 
 
 def show_dataset(
@@ -55,7 +68,7 @@ def show_dataset(
     *,
     root: Root = None,
     released_frames: ReleasedFrames = False,
-    splits: Splits = None,
+    option: ReaderOptions = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> dict[str, Any]:
@@ -77,7 +90,7 @@ def show_dataset(
         "options": dict(about.options),
     }
     if where.root is not None or where.dataset in catalog.EMBEDDED:
-        facts |= _facts(read_dataset(where.dataset, where.root, released_frames=released_frames, splits=splits))
+        facts |= _facts(read_dataset(where.dataset, where.root, released_frames=released_frames, options=option))
     Console(json=json, quiet=quiet).result(facts, _as_text(facts))
     return facts
 
@@ -87,7 +100,7 @@ def check_dataset(
     *,
     root: Root = None,
     released_frames: ReleasedFrames = False,
-    splits: Splits = None,
+    option: ReaderOptions = None,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="Look at the media of the first N only.")] = None,
     json: Json = False,
     quiet: Quiet = False,
@@ -105,7 +118,7 @@ def check_dataset(
 
     console = Console(json=json, quiet=quiet)
     where = place(dataset, root=root)
-    found = read_dataset(where.dataset, where.root, released_frames=released_frames, splits=splits)
+    found = read_dataset(where.dataset, where.root, released_frames=released_frames, options=option)
     if where.dataset in catalog.EMBEDDED:
         from ..catalog.demo import make
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from .catalog import ReleasedFrames, Splits
+from .catalog import ReaderOptions, ReleasedFrames
 from .console import Console
 from .settings import place
 from .verb import Cache, DatasetName, Device, Json, Quiet, Root
@@ -33,7 +33,7 @@ def extract(
     shard: Annotated[str | None, typer.Option("--shard", metavar="I/N", help="Every N-th sample, from I.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")] = False,
     released_frames: ReleasedFrames = False,
-    splits: Splits = None,
+    option: ReaderOptions = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of random weights.")] = 0,
     workers: Annotated[int | None, typer.Option("--workers", min=0, help="Decoding processes; 0: none.")] = None,
     batch: Annotated[int | None, typer.Option("--batch", min=1, help="Clips per batch.")] = None,
@@ -71,7 +71,7 @@ def extract(
         limit=limit,
         shard=shard,
         released_frames=released_frames,
-        splits=splits,
+        options=option,
         dry_run=dry_run,
         pack=pack,
         console=console,

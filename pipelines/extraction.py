@@ -37,7 +37,7 @@ def extract_dataset(
     limit: int | None = None,
     shard: str | None = None,
     released_frames: bool = False,
-    splits: Path | None = None,
+    options: Sequence[str] | None = None,
     dry_run: bool = False,
     pack: bool = True,
     console: Console,
@@ -47,7 +47,7 @@ def extract_dataset(
     Raises UsageError and its kin for the command, DataError for a set without media, StoreError for the cache.
     """
     started = time.perf_counter()
-    dataset = _read(where, released_frames, splits, console)
+    dataset = _read(where, released_frames, options, console)
     samples = _chosen(dataset, limit, shard)
     choice = choose(device, precision)
     console.say(f"device and precision: {choice.reason}")
@@ -130,8 +130,8 @@ class _Tally:
         }
 
 
-def _read(where: Place, released_frames: bool, splits: Path | None, console: Console) -> Dataset:
-    dataset = read_dataset(where.dataset, where.root, released_frames=released_frames, splits=splits)
+def _read(where: Place, released_frames: bool, options: Sequence[str] | None, console: Console) -> Dataset:
+    dataset = read_dataset(where.dataset, where.root, released_frames=released_frames, options=options)
     if where.dataset in catalog.EMBEDDED:
         _render(dataset, where.root, console)
     for problem in dataset.problems[:5]:

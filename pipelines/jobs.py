@@ -161,8 +161,9 @@ def _fits(head: Head, data: FeatureSet, *, asked: bool, console: Console) -> boo
 def _find(where: Place, features: str | None, heads: Sequence[Head]) -> tuple[list[FeatureStore], Dataset]:
     """The stores named by `features` (or the only one there), and the data set's table."""
     from ..cache.stores import find_stores, select_store
-    from ..catalog import read
+    from ..catalog import about, read
 
+    about(where.dataset)  # raises UnknownName
     if features is not None:
         stores = [select_store(where.cache, where.dataset, name) for name in features.split("+")]
         return stores, stores[0].dataset
