@@ -69,7 +69,10 @@ def extract_dataset(
         # samples that lack the same streams are extracted together, each decoded once
         for lacking in dict.fromkeys(tuple(s.id in ids for ids in todo) for s in pending):
             part = [s for s in pending if tuple(s.id in ids for ids in todo) == lacking]
-            chosen = {f"{k}:{streams[k].stream}": k for k, lacks in enumerate(lacking) if lacks}
+            # two weights of one architecture may be asked for at once: their streams have one name
+            unique = len({one.stream for one in streams}) == len(streams)
+            names = [one.stream if unique else f"{one.stream} {one.resolved.name}" for one in streams]
+            chosen = {names[k]: k for k, lacks in enumerate(lacking) if lacks}
             media = [(s.id, s.media) for s in part if s.media is not None]
             jobs = [streams[k].job(name) for name, k in chosen.items()]
             by_id, waiting = dataset.by_id, {s.id: len(jobs) for s in part}
