@@ -115,7 +115,7 @@ def plan_jobs(
     ids = list(dict.fromkeys(i for fold in folds for i in (*fold.train, *fold.test)))
     usable = usable_ids(dataset, stores, ids, allow_missing)
     data = feature_set(dataset, read_streams(stores, usable), usable, chosen_target, (0.0, 1.0))
-    flags = _flags(dataset, protocol, stores)
+    flags = _flags(dataset, protocol)
     if len(usable) < len(ids):
         flags = (*flags, f"{len(ids) - len(usable)}-samples-missing")
     fitting = [head for head in made if _fits(head, data, asked=head.name in heads, console=console)]
@@ -142,7 +142,7 @@ def plan_jobs(
                 held_out=held_out,
                 device=device,
                 runs=where.runs,
-                flags=flags,
+                flags=(*flags, *(_stream_flags(dataset, stores) if head.needs.streams else ())),
             )
             jobs.append(job)
     return jobs
@@ -197,11 +197,14 @@ def _make_heads(names: Sequence[str], settings: Sequence[str]) -> list[Head]:
     return [heads_room.make_head(name, {**for_all, **for_one.get(name, {})}) for name in chosen]
 
 
-def _flags(dataset: Dataset, protocol: Protocol, stores: Sequence[FeatureStore]) -> tuple[str, ...]:
+def _flags(dataset: Dataset, protocol: Protocol) -> tuple[str, ...]:
     flags = ["synthetic"] if dataset.synthetic else []
     flags += protocol.flags
     if dataset.shared_subjects(protocol):
         flags.append("shared-subjects")
-    for store in stores:
-        flags += [*dataset.stream_flags.get(store.stream, ()), *store.flags]
+    return tuple(flags)
+
+
+def _stream_flags(dataset: Dataset, stores: Sequence[FeatureStore]) -> tuple[str, ...]:
+    flags = [flag for store in stores for flag in (*dataset.stream_flags.get(store.stream, ()), *store.flags)]
     return tuple(dict.fromkeys(flags))
