@@ -1,0 +1,181 @@
+"""`core`: contrastive regression with a group-aware tree (Yu et al., Group-aware Contrastive Regression for Action
+Quality Assessment, ICCV 2021): how much better is this than a train sample whose score is known?"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from .base import FeatureSet, Needs
+from .batches import Batch, exemplars_of, only
+from .config import demand
+from .exemplars import Bank, By, choose_by
+from .layers import mean_clips
+from .noise import Noise
+from .torch_head import Spec, Step, TorchHead, Units
+
+DEPTH, WIDTH = 4, 256  # splits from the root to a leaf; numbers per node
+LEAVES = 2**DEPTH
+
+
+class CoreNet(nn.Module):
+    """[exemplar, query, exemplar's mark] -> 256 -> a binary tree -> 16 leaves, each with its probability and the
+    position inside of it. 2,510,382 parameters with D = 1024.
+
+    The nodes of a level are one batched product (the released code has grouped convolutions): each node gives the
+    logits of its two children and their features. Leaf k covers `low[k]`..`high[k]` of the difference of marks.
+    """
+
+    low: Tensor
+    high: Tensor
+    units: Units
+
+    def __init__(self, spec: Spec) -> None:
+        super().__init__()
+        self.units = Units(spec)
+        self.first = nn.Linear(2 * spec.width + 1, WIDTH)
+        self.nodes = nn.ParameterList(_uniform(2**d, WIDTH, 2 + 2 * WIDTH) for d in range(DEPTH))
+        self.node_biases = nn.ParameterList(_uniform(2**d, 1, 2 + 2 * WIDTH) for d in range(DEPTH))
+        self.leaf, self.leaf_bias = _uniform(LEAVES, WIDTH, 1), _uniform(LEAVES, 1, 1)
+        upper = torch.tensor(spec.constants["boundaries"], dtype=torch.get_default_dtype())
+        edges = torch.cat([-upper.flip(0), upper[1:]])
+        self.register_buffer("low", edges[:-1])
+        self.register_buffer("high", edges[1:])
+
+    def forward(self, exemplar: Tensor, query: Tensor, mark: Tensor) -> tuple[Tensor, Tensor]:
+        """Features [R, D] twice and the exemplar's mark [R] -> log-probabilities [R, 16], positions [R, 16]."""
+        units = self.units
+        place = (mark - units.low) / (units.high - units.low)
+        h = self.first(torch.cat([exemplar, query, place[:, None]], dim=1)).relu()[None]  # [nodes, R, 256]
+        logs = torch.zeros_like(place)[None]  # [nodes, R]
+        for weight, bias in zip(self.nodes, self.node_biases, strict=True):
+            out = torch.baddbmm(bias, h, weight)
+            split = out[..., :2].log_softmax(dim=-1) + logs[..., None]
+            logs = split.transpose(1, 2).flatten(0, 1)
+            h = out[..., 2:].relu().unflatten(-1, (2, WIDTH)).transpose(1, 2).flatten(0, 1)
+        return logs.mT, torch.baddbmm(self.leaf_bias, h, self.leaf)[..., 0].mT
+
+    def members(self, delta: Tensor) -> Tensor:
+        """One-hot [R, 16] of differences [R]: the leaf with low <= |delta| < high on the side of its sign, 0 on the
+        positive one; the outermost leaves take everything beyond them."""
+        inner = self.low[LEAVES // 2 + 1 :]
+        step = (delta.abs()[:, None] >= inner).sum(dim=1)
+        leaf = torch.where(delta >= 0, LEAVES // 2 + step, LEAVES // 2 - 1 - step)
+        return leaf[:, None] == torch.arange(LEAVES, device=delta.device)
+
+    def width(self) -> Tensor:
+        """[16]; 1 for a leaf that is empty because its two boundaries are the same."""
+        width = self.high - self.low
+        return torch.where(width > 0, width, torch.ones_like(width))
+
+
+@dataclass(frozen=True)
+class Core(TorchHead):
+    """Every sample is paired with a random other one of its group and judged in both directions; a test sample is
+    compared with `votes` train samples, and the score is the mean of what they say (spread: their standard deviation,
+    which is how much they disagree and not how wrong they are).
+
+    Where the score is a mark times a known difficulty, marks are compared and the result is multiplied back
+    (`use_difficulty`). `by`: exemplars of the same difficulty (the paper's MTL-AQA), of the same kind (its option with
+    dive numbers), or any (AQA-7); auto takes the first for which all labels are there. `theta`: the largest mark, 30 in
+    the paper's MTL-AQA; by default the range of the target, or 1.1 times the highest mark of train.
+
+    `lr`, `weight_decay`, `batch` (in pairs), `epochs`: the AQA benchmark's. The paper trains the tree beside its
+    backbone: 1e-3, none, 1 or 2 pairs with the gradients of two steps added, 200.
+    """
+
+    name = "core"
+    needs = Needs(exemplars=True, together=True, validates=True, gives=("spread",))
+    pool = "mean"
+
+    batch: int = 4
+    weight_decay: float = 1e-5
+    votes: int = 10
+    by: Literal["auto", "difficulty", "kind", "any"] = "auto"
+    use_difficulty: bool = True
+    theta: float | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        demand(self, "votes", self.votes >= 1, "1 or more")
+        demand(self, "theta", self.theta is None or self.theta > 0, "a number above 0, or none")
+
+    def models_mark(self, train: FeatureSet) -> bool:
+        return self.use_difficulty and train.times_difficulty and bool((train.difficulty > 0).all())
+
+    def mark_range(self, train: FeatureSet, marks: np.ndarray) -> tuple[float, float]:
+        low, high = super().mark_range(train, marks)
+        return (low, high) if self.theta is None else (low, low + self.theta)
+
+    def bank(self, train: FeatureSet) -> Bank:
+        return Bank.of(train, self.grouping(train), self.votes)
+
+    def grouping(self, train: FeatureSet) -> By:
+        if self.by != "auto":
+            return self.by
+        return choose_by(train) if self.use_difficulty else "any"
+
+    def constants(self, train: FeatureSet, marks: np.ndarray, width: float) -> dict[str, Any]:
+        groups = Bank.of(train, self.grouping(train), 1).groups()
+        return {"boundaries": leaf_boundaries(marks, groups, width).tolist()}
+
+    def build(self, spec: Spec) -> CoreNet:
+        return CoreNet(spec)
+
+    def loss(self, net: Any, batch: Batch, noise: Noise, step: Step) -> Tensor:  # noqa: ARG002
+        exemplars = exemplars_of(batch)
+        query, other = mean_clips(*only(batch)), mean_clips(*only(exemplars))
+        mark, known = net.units.mark(batch), net.units.mark(exemplars)
+        delta = torch.cat([mark - known, known - mark])
+        logs, positions = net(torch.cat([other, query]), torch.cat([query, other]), torch.cat([known, mark]))
+        member = net.members(delta).to(delta.dtype)
+        target = (delta[:, None] - net.low) / net.width()
+        wrong = ((positions - target).square() * member).unflatten(0, (2, -1))  # [direction, B, leaf]
+        count = member.unflatten(0, (2, -1)).sum(dim=1)
+        inside = (wrong.sum(dim=1) / count.clamp(min=1)).sum()
+        return inside - (logs * member).sum() / len(mark)
+
+    def judge(self, net: Any, batch: Batch) -> dict[str, Tensor]:
+        exemplars = exemplars_of(batch)
+        query, other = mean_clips(*only(batch)), mean_clips(*only(exemplars))
+        votes, known = len(other) // len(query), net.units.mark(exemplars)
+        logs, positions = net(other, query.repeat_interleave(votes, dim=0), known)
+        leaf = logs.argmax(dim=1, keepdim=True)
+        delta = (net.low + net.width() * positions).gather(1, leaf)[:, 0]
+        said = net.units.points((known + delta).unflatten(0, (len(query), votes)), batch)
+        return {"score": said.mean(dim=1), "spread": said.std(dim=1, correction=0)}
+
+
+def leaf_boundaries(marks: np.ndarray, groups: np.ndarray, top: float) -> np.ndarray:
+    """float64 [9]: bounds of the leaves of positive differences, from 0 to `top`; the negative leaves mirror them.
+
+    Quantiles of |mark_i - mark_j| over the pairs of train samples that are in the same group. Without a pair the bounds
+    are even. A `top` that is not above the others gives way to the largest difference.
+    """
+    half = LEAVES // 2
+    differences = [_differences(marks[groups == group]) for group in np.unique(groups)]
+    ordered = np.sort(np.concatenate(differences))
+    if len(ordered) == 0:
+        return np.linspace(0.0, top, half + 1)
+    bounds = ordered[[int(k / half * (len(ordered) - 1)) for k in range(half + 1)]]
+    bounds[0] = 0.0
+    if top > bounds[half - 1]:
+        bounds[half] = top
+    return bounds
+
+
+def _differences(marks: np.ndarray) -> np.ndarray:
+    """|a - b| of all pairs of [N], [N (N - 1) / 2]."""
+    first, second = np.triu_indices(len(marks), k=1)
+    return np.abs(marks[first] - marks[second])
+
+
+def _uniform(nodes: int, inputs: int, outputs: int) -> nn.Parameter:
+    """A linear layer per node, initialised as `nn.Linear` (and grouped 1x1 convolutions) are for 256 inputs."""
+    bound = 1 / math.sqrt(WIDTH)
+    return nn.Parameter(torch.empty(nodes, inputs, outputs).uniform_(-bound, bound))

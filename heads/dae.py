@@ -1,0 +1,112 @@
+"""`dae`, `dae-mt`: the distribution auto-encoder (Zhang et al., Auto-Encoding Score Distribution Regression for AQA,
+NCAA 2023, arXiv 2111.11029), with a likelihood loss that works.
+
+The released likelihood loss has no gradient, and the released default (squared error of a sample and of mu) leaves
+sigma near the 1 point where it starts. Here the Gaussian likelihood makes it the standard deviation of the score.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..errors import UnmetNeeds
+from .base import FeatureSet, Needs
+from .batches import Batch, only
+from .config import demand
+from .layers import mean_clips
+from .noise import Noise
+from .torch_head import Spec, Step, TorchHead, Units
+
+LOGVAR = -6.0  # the least log variance: a sigma of .05 standard deviations of train
+
+
+class DaeNet(nn.Module):
+    """Mean of the clips -> D-256-128, ReLU -> mu, log variance. 295,554 parameters with D = 1024; no decoder."""
+
+    def __init__(self, spec: Spec) -> None:
+        super().__init__()
+        self.units = Units(spec)
+        self.encoder = nn.Sequential(nn.Linear(spec.width, 256), nn.ReLU(), nn.Linear(256, 128), nn.ReLU())
+        self.mu, self.logvar = nn.Linear(128, 1), nn.Linear(128, 1)
+
+    def forward(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """x [B, T, D], mask [B, T] -> mu [B], log variance [B], in standard deviations of the train marks."""
+        h = self.encoder(mean_clips(x, mask))
+        # Bounded softly: behind a hard clamp a sample that is far off could not widen its sigma again.
+        return self.mu(h)[:, 0], LOGVAR + F.softplus(self.logvar(h)[:, 0] - LOGVAR)
+
+
+@dataclass(frozen=True)
+class Dae(TorchHead):
+    """Score as a normal distribution; it is judged with mu, and the spread is sigma.
+
+    `loss_kind` likelihood: mean of ``alpha (g - mu)^2 / sigma^2 + beta log sigma^2 + sampling (z - g)^2`` with z = mu +
+    sigma eps, in standard deviations of train. alpha = beta makes sigma the true error (the paper's .6 and .4 make it
+    1.22 times that). released: ``(z - g)^2 + (mu - g)^2``, whose sigma means nothing. `batch`, `lr`, `weight_decay`,
+    `epochs`: the released code. The papers regress raw points on features as they come from the backbone.
+    """
+
+    name = "dae"
+    needs = Needs(together=True, validates=True, gives=("spread",))
+    pool = "mean"
+
+    weight_decay: float = 1e-5
+    loss_kind: Literal["likelihood", "released"] = "likelihood"
+    alpha: float = 0.5
+    beta: float = 0.5
+    sampling: float = 0.0
+    temper: float = 0.5
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("alpha", "beta"):
+            demand(self, name, getattr(self, name) > 0, "a number above 0")
+        demand(self, "sampling", self.sampling >= 0, "0 or more")
+
+    def build(self, spec: Spec) -> DaeNet:
+        return DaeNet(spec)
+
+    def loss(self, net: Any, batch: Batch, noise: Noise, step: Step) -> Tensor:  # noqa: ARG002
+        mu, logvar = net(*only(batch))
+        units = net.units
+        error = mu - (units.mark(batch) - units.mean) / units.sd
+        sampled = torch.zeros_like(error)
+        if self.loss_kind == "released" or self.sampling:
+            noisy = error + torch.exp(0.5 * logvar) * noise.normal(len(error))
+            sampled = units.points(noisy, batch).square()
+        if self.loss_kind == "released":
+            return (sampled + units.points(error, batch).square()).mean()
+        # The likelihood of the final score differs by beta log difficulty^2, which nothing learns from.
+        likelihood = self.alpha * error.square() * torch.exp(-logvar) + self.beta * logvar
+        if self.temper:
+            likelihood = likelihood * torch.exp(self.temper * logvar.detach())
+        return (likelihood + self.sampling * sampled).mean()
+
+    def judge(self, net: Any, batch: Batch) -> dict[str, Tensor]:
+        mu, logvar = net(*only(batch))
+        units = net.units
+        return {
+            "score": units.points(mu * units.sd + units.mean, batch),
+            "spread": units.points(torch.exp(0.5 * logvar) * units.sd, batch),
+        }
+
+
+@dataclass(frozen=True)
+class DaeMt(Dae):
+    """`dae` of the raw mark, score / difficulty; mark and spread are multiplied by the difficulty, which is given, and
+    the loss is taken on the final score. Not one head per judge: the released DAE-MT is this."""
+
+    name = "dae-mt"
+    needs = Needs(together=True, validates=True, difficulty=True, gives=("spread",))
+
+    def models_mark(self, train: FeatureSet) -> bool:
+        """Raises UnmetNeeds where a score is not a mark times the difficulty."""
+        if not train.times_difficulty:
+            what = f"{self.name} needs scores that are a mark times the difficulty, and these are not"
+            raise UnmetNeeds(what, field="difficulty", hint="use dae")
+        return True

@@ -1,0 +1,122 @@
+"""Layers over padded clips. All of them work under `torch.func.vmap`: no boolean indexing, no shape from a value."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .noise import Noise, dropout
+
+
+def mean_clips(x: Tensor, mask: Tensor) -> Tensor:
+    """[B, *shape] of [B, T, *shape]: the mean of the clips that `mask` [B, T] has; every sample has one."""
+    if x.shape[1] == 1:
+        return x[:, 0]
+    there = mask.to(x.dtype)
+    return torch.einsum("bt,bt...->b...", there / there.sum(dim=1, keepdim=True), x)
+
+
+def crop_clips(x: Tensor, mask: Tensor, clips: int, noise: Noise) -> tuple[Tensor, Tensor]:
+    """`clips` clips in a row from a random start, x [B, clips, D] and its mask; shorter samples stay whole."""
+    if x.shape[1] <= clips:
+        return x, mask
+    spare = (mask.sum(dim=1) - clips).clamp(min=0)
+    start = (noise.uniform(len(x)) * (spare + 1)).long().minimum(spare)
+    index = start[:, None] + torch.arange(clips, device=x.device)
+    return x.gather(1, index[..., None].expand(-1, -1, x.shape[2])), mask.gather(1, index)
+
+
+class MaskedBatchNorm(nn.Module):
+    """Batch normalisation of [B, T, D] over the clips that are there: as `BatchNorm1d` on these rows alone."""
+
+    running_mean: Tensor
+    running_var: Tensor
+
+    def __init__(self, features: int, eps: float = 1e-5, momentum: float = 0.1) -> None:
+        super().__init__()
+        self.eps, self.momentum = eps, momentum
+        self.weight = nn.Parameter(torch.ones(features))
+        self.bias = nn.Parameter(torch.zeros(features))
+        self.register_buffer("running_mean", torch.zeros(features))
+        self.register_buffer("running_var", torch.ones(features))
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        if not self.training:
+            return (x - self.running_mean) * (self.weight * (self.running_var + self.eps).rsqrt()) + self.bias
+        there = mask[..., None].to(x.dtype)
+        count = there.sum()
+        mean = (x * there).sum(dim=(0, 1)) / count
+        centred = x - mean
+        var = (centred.square() * there).sum(dim=(0, 1)) / count
+        with torch.no_grad():  # in place: under vmap these are the seeds' own buffers
+            self.running_mean.mul_(1 - self.momentum).add_(self.momentum * mean)
+            unbiased = var * (count / (count - 1).clamp(min=1))
+            self.running_var.mul_(1 - self.momentum).add_(self.momentum * unbiased)
+        return centred * (self.weight * (var + self.eps).rsqrt()) + self.bias
+
+
+class Attention(nn.Module):
+    """Multi-head attention of queries [B, Q, d] over keys [B, T, d]; `mask` [B, T] hides padding.
+
+    Initialised as `nn.MultiheadAttention`: Xavier over the three input matrices as one, biases zero.
+    """
+
+    def __init__(self, width: int, heads: int, p: float = 0.0) -> None:
+        super().__init__()
+        self.heads, self.p = heads, p
+        self.inputs = nn.Linear(width, 3 * width)
+        self.output = nn.Linear(width, width)
+        for layer in (self.inputs, self.output):
+            nn.init.xavier_uniform_(layer.weight)
+            nn.init.zeros_(layer.bias)
+
+    def forward(self, query: Tensor, keys: Tensor, mask: Tensor | None = None, noise: Noise | None = None) -> Tensor:
+        if query is keys:
+            q, k, v = self.inputs(query).chunk(3, dim=-1)
+        else:
+            width = query.shape[2]
+            weight, bias = self.inputs.weight.split((width, 2 * width)), self.inputs.bias.split((width, 2 * width))
+            q = F.linear(query, weight[0], bias[0])
+            k, v = F.linear(keys, weight[1], bias[1]).chunk(2, dim=-1)
+        q, k, v = self._split(q), self._split(k), self._split(v)
+        logits = q @ k.mT / math.sqrt(q.shape[-1])  # [B, heads, Q, T]
+        if mask is not None:
+            logits = logits.masked_fill(~mask[:, None, None, :], -math.inf)
+        mixed = dropout(logits.softmax(dim=-1), self.p, noise) @ v
+        return self.output(mixed.transpose(1, 2).flatten(2))
+
+    def _split(self, x: Tensor) -> Tensor:
+        return x.unflatten(2, (self.heads, -1)).transpose(1, 2)
+
+
+class TransformerLayer(nn.Module):
+    """A post-norm layer: self-attention, with `cross` attention over a memory, feed-forward; residuals around each."""
+
+    def __init__(self, width: int, heads: int, hidden: int, p: float, *, cross: bool = False) -> None:
+        super().__init__()
+        self.p = p
+        self.attention = Attention(width, heads, p)
+        self.cross = Attention(width, heads, p) if cross else None
+        self.inner, self.outer = nn.Linear(width, hidden), nn.Linear(hidden, width)
+        self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(3 if cross else 2))
+        for layer in (self.inner, self.outer):
+            nn.init.xavier_uniform_(layer.weight)
+
+    def forward(
+        self,
+        x: Tensor,
+        mask: Tensor | None = None,
+        memory: Tensor | None = None,
+        memory_mask: Tensor | None = None,
+        noise: Noise | None = None,
+    ) -> Tensor:
+        """x [B, Q, width] -> the same shape; `mask` [B, Q] and `memory_mask` [B, T] hide padding."""
+        first, *middle, last = self.norms
+        x = first(x + dropout(self.attention(x, x, mask, noise), self.p, noise))
+        if self.cross is not None and memory is not None:
+            x = middle[0](x + dropout(self.cross(x, memory, memory_mask, noise), self.p, noise))
+        forward = self.outer(dropout(self.inner(x).relu(), self.p, noise))
+        return last(x + dropout(forward, self.p, noise))

@@ -1,0 +1,70 @@
+"""`mlp`: C3D-AVG-STL on cached features, the score head of Parmar and Morris (CVPR 2019) without its multitask side."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .base import Needs
+from .batches import Batch, only
+from .config import demand
+from .layers import mean_clips
+from .noise import Noise
+from .torch_head import Spec, Step, TorchHead, Units
+
+
+class MlpNet(nn.Module):
+    """Mean of the clips -> Linear D -> hidden, ReLU -> Linear 1. 33,562,625 parameters with D = 8192, hidden = 4096."""
+
+    def __init__(self, spec: Spec, hidden: int) -> None:
+        super().__init__()
+        self.binary = spec.target_kind == "binary"
+        self.units = Units(spec)
+        self.fc6 = nn.Linear(spec.width, hidden)
+        self.score = nn.Linear(hidden, 1)
+        if not self.binary:  # the target is not centred: from 0 the first epochs would go into reaching its mean
+            nn.init.constant_(self.score.bias, spec.mean / spec.sd)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """x [B, T, *shape], mask [B, T] -> [B]: the score over its standard deviation, or the logit of 1."""
+        return self.score(self.fc6(mean_clips(x, mask).flatten(1)).relu())[:, 0]
+
+
+@dataclass(frozen=True)
+class Mlp(TorchHead):
+    """Regression of score / sd with squared plus absolute error; for a binary target cross-entropy.
+
+    `hidden`, `lr`, `epochs`: the released code. Its batch of 3 is what fits a GPU beside C3D; on cached features the
+    optimiser's pass over 33 million numbers is the cost of a step, so it is 16 here. The released scale of the target
+    is 17, the standard deviation over all of MTL-AQA; here it is that of train. A clip's feature of any shape is
+    flattened (C3D's pool5: channels, time, height, width).
+    """
+
+    name = "mlp"
+    needs = Needs(shape=None, targets=("score", "binary"), together=True, validates=True)
+    pool = "mean"
+
+    batch: int = 16
+    hidden: int = 4096
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        demand(self, "hidden", self.hidden >= 1, "1 or more")
+
+    def build(self, spec: Spec) -> MlpNet:
+        return MlpNet(spec, self.hidden)
+
+    def loss(self, net: Any, batch: Batch, noise: Noise, step: Step) -> Tensor:  # noqa: ARG002
+        said = net(*only(batch))
+        if net.binary:
+            return F.binary_cross_entropy_with_logits(said, batch.score)
+        error = said - batch.score / net.units.sd
+        return error.square().mean() + error.abs().mean()
+
+    def judge(self, net: Any, batch: Batch) -> dict[str, Tensor]:
+        said = net(*only(batch))
+        return {"score": torch.sigmoid(said) if net.binary else said * net.units.sd}

@@ -1,0 +1,225 @@
+"""What gradient heads share: parameters of the training, the facts that a network is built from, units, files.
+
+A torch head is a frozen dataclass with three functions beside its parameters::
+
+    build(spec) -> nn.Module                        the network, its constants (score mean, leaves) in its buffers
+    loss(net, batch, noise, step) -> Tensor         one number; draws nothing itself, and no shape depends on a value
+    judge(net, batch) -> {"score": [B], ...}        in points; of each sample alone, whatever is beside it in the batch
+
+The same three serve cached features one seed at a time, many seeds at once (`training.py`), and a network that is
+trained together with its backbone, for `batch` does not say where its clips came from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, ClassVar, Literal, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..errors import UnmetNeeds
+from .base import FeatureSet, Log, Needs
+from .batches import Batch, Exemplars, Scaling, pooled, to_batch
+from .config import demand
+from .exemplars import Bank
+from .needs import some
+from .noise import Noise
+
+
+class Step(NamedTuple):
+    """When a loss is taken. Plain numbers, the same for all seeds."""
+
+    epoch: int  # from 0
+    update: int  # updates made before this one, over all epochs
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What `build` may know: shapes, and the train labels in a few numbers.
+
+    A head models a mark: the score, or score / difficulty (`times_difficulty`). `low`, `high`: the range of the mark.
+    """
+
+    streams: Mapping[str, tuple[int, ...]]  # name -> shape of one clip
+    clips: int  # of the longest train sample; 1 where clips are pooled first
+    samples: int
+    target_kind: str
+    times_difficulty: bool
+    low: float
+    high: float
+    mean: float  # of the marks of train
+    sd: float  # likewise; 1 where they are all the same
+    judges: int
+    constants: Mapping[str, Any]  # what the head's `constants` made of train
+
+    @property
+    def width(self) -> int:
+        """Numbers per clip of the only stream."""
+        (shape,) = self.streams.values()
+        return int(np.prod(shape))
+
+    def to_json(self) -> dict[str, Any]:
+        return {**asdict(self), "streams": {name: list(shape) for name, shape in self.streams.items()}}
+
+    @classmethod
+    def from_json(cls, plain: Mapping[str, Any]) -> Spec:
+        return cls(**{**plain, "streams": {name: tuple(shape) for name, shape in plain["streams"].items()}})
+
+
+class Units(nn.Module):
+    """From points to the mark that a head models, and back."""
+
+    mean: Tensor
+    sd: Tensor
+    low: Tensor
+    high: Tensor
+
+    def __init__(self, spec: Spec) -> None:
+        super().__init__()
+        self.times_difficulty = spec.times_difficulty
+        for name in ("mean", "sd", "low", "high"):
+            self.register_buffer(name, torch.tensor(getattr(spec, name), dtype=torch.get_default_dtype()))
+
+    def mark(self, of: Batch | Exemplars) -> Tensor:
+        """[B]: the score, or the score over its difficulty."""
+        return of.score / of.difficulty if self.times_difficulty else of.score
+
+    def points(self, mark: Tensor, batch: Batch) -> Tensor:
+        """[B, ...] in points, of marks or of their standard deviations; the difficulty is that of the batch."""
+        if not self.times_difficulty:
+            return mark
+        return mark * batch.difficulty.reshape(-1, *[1] * (mark.ndim - 1))
+
+
+@dataclass(frozen=True)
+class TorchHead:
+    """Parameters that every gradient head has. Subclasses say where their defaults come from.
+
+    `scale`: features standardised over train, or left as they are. `select`: judge with the epoch that ranks `val`
+    best, or with the last one (also where there is no `val`). `schedule` cosine: down to 1% of `lr`, epoch by epoch.
+    """
+
+    name: ClassVar[str]
+    needs: ClassVar[Needs]
+    pool: ClassVar[Literal["mean", "none"]] = "none"  # mean: only the mean of a sample's clips is looked at
+
+    epochs: int = 100
+    batch: int = 8
+    lr: float = 1e-4
+    weight_decay: float = 0.0
+    optimiser: Literal["adam", "adamw", "sgd"] = "adam"
+    schedule: Literal["constant", "cosine"] = "constant"
+    scale: Literal["standard", "none"] = "standard"
+    select: Literal["val", "last"] = "val"
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch"):
+            demand(self, name, getattr(self, name) >= 1, "1 or more")
+        demand(self, "lr", self.lr > 0, "a number above 0")
+        demand(self, "weight_decay", self.weight_decay >= 0, "0 or more")
+
+    def build(self, spec: Spec) -> nn.Module:
+        raise NotImplementedError
+
+    def loss(self, net: Any, batch: Batch, noise: Noise, step: Step) -> Tensor:
+        raise NotImplementedError
+
+    def judge(self, net: Any, batch: Batch) -> dict[str, Tensor]:
+        raise NotImplementedError
+
+    def models_mark(self, train: FeatureSet) -> bool:  # noqa: ARG002
+        """Whether the head models score / difficulty on `train`."""
+        return False
+
+    def mark_range(self, train: FeatureSet, marks: np.ndarray) -> tuple[float, float]:
+        """Lowest and highest mark: the target's range; for score / difficulty 0 and 1.1 times the highest of train."""
+        return (0.0, 1.1 * float(marks.max())) if self.models_mark(train) else train.range
+
+    def constants(self, train: FeatureSet, marks: np.ndarray, width: float) -> dict[str, Any]:  # noqa: ARG002
+        """Plain values made of the train labels that `build` needs; `width` is that of the marks' range."""
+        return {}
+
+    def bank(self, train: FeatureSet) -> Bank | None:  # noqa: ARG002
+        """The exemplars, for a head that compares with train samples."""
+        return None
+
+    def fit(
+        self,
+        train: FeatureSet,
+        val: FeatureSet | None = None,
+        *,
+        seeds: Sequence[int],
+        device: str = "cpu",
+        log: Log | None = None,
+    ) -> list[Any]:
+        """One `FittedTorch` per seed, in order; several seeds are trained at once."""
+        from .training import fit
+
+        return fit(self, train, val, seeds=seeds, device=device, log=log)
+
+    def load(self, folder: Path, device: str = "cpu") -> Any:
+        from .fitted_torch import load_fitted
+
+        return load_fitted(self, folder, device)
+
+
+def spec_of(head: TorchHead, train: FeatureSet) -> Spec:
+    """The spec of `head` on the features and labels that it is trained on (pooled already, where it pools).
+
+    Raises:
+        UnmetNeeds: a head of marks on data without difficulties.
+    """
+    times_difficulty = head.models_mark(train)
+    if times_difficulty:
+        need_difficulty(head, train)
+    marks = train.score / train.difficulty if times_difficulty else train.score
+    low, high = (float(bound) for bound in head.mark_range(train, marks))
+    high = high if high > low else low + 1.0  # every score the same
+    sd = float(marks.std())
+    return Spec(
+        streams={name: stream.shape for name, stream in train.streams.items()},
+        clips=max(int(stream.lengths.max()) for stream in train.streams.values()),
+        samples=len(train),
+        target_kind=train.target_kind,
+        times_difficulty=times_difficulty,
+        low=low,
+        high=high,
+        mean=float(marks.mean()),
+        sd=sd if sd > 1e-6 * (high - low) else 1.0,
+        judges=train.judges.shape[1],
+        constants=head.constants(train, marks, high - low),
+    )
+
+
+def rows_for(
+    head: TorchHead, spec: Spec, scaling: Scaling, data: FeatureSet, device: str | torch.device, dtype: torch.dtype
+) -> Batch:
+    """All of `data` on the device as `head` wants it: only its streams, pooled if it pools, standardised, padded.
+
+    Raises:
+        UnmetNeeds: a head of marks, and samples without a difficulty.
+        StoreError: features that are not finite.
+    """
+    if spec.times_difficulty:
+        need_difficulty(head, data)
+    data = replace(data, streams={name: data.streams[name] for name in spec.streams})
+    return to_batch(pooled(data) if head.pool == "mean" else data, scaling, device, dtype)
+
+
+def built(head: TorchHead, spec: Spec, seed: int) -> nn.Module:
+    """`head.build(spec)` initialised from `seed`, on the CPU; the global random state is left as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return head.build(spec)
+
+
+def need_difficulty(head: TorchHead, data: FeatureSet) -> None:
+    """Raises UnmetNeeds for samples whose difficulty is unknown or not above 0."""
+    without = ~(data.difficulty > 0)
+    if without.any():
+        what = f"{head.name} models score / difficulty, and it is unknown for {some(data.ids, without)}"
+        raise UnmetNeeds(what, field="difficulty", hint="give the difficulty, or choose a head that does not use it")

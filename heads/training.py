@@ -1,0 +1,185 @@
+"""The training loop of gradient heads: features stay on the device, and several seeds train at once.
+
+Every seed has its own initialisation, order of samples, exemplars and noise, drawn from its own generators, so among
+others it becomes what it would have become alone, up to rounding. `val` chooses the epoch and nothing else.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..errors import AqaError, BadParameter
+from .base import FeatureSet, Log
+from .batches import Batch, Exemplars, Scaling, fit_scaling, pooled, select, with_exemplars
+from .exemplars import Bank, Partners
+from .fitted_torch import FittedTorch
+from .needs import FittedOn, ready_to_fit
+from .noise import Ask, draw
+from .selection import Selection
+from .together import Together, groups_of
+from .torch_head import Step, TorchHead, rows_for, spec_of
+
+ONE_THREAD = 10_000_000  # weights of one seed
+
+
+def fit(
+    head: TorchHead,
+    train: FeatureSet,
+    val: FeatureSet | None = None,
+    *,
+    seeds: Sequence[int],
+    device: str = "cpu",
+    log: Log | None = None,
+    dtype: torch.dtype = torch.float32,
+    together: int | None = None,
+) -> list[FittedTorch]:
+    """One fitted head per seed, in order. `together`: seeds that train at once, by default as many as are quickest.
+
+    Raises:
+        UnmetNeeds, AnnotationError, StoreError: the data does not fit the head, or is not finite.
+        BadParameter: a negative seed.
+        AqaError: the loss is not finite any more.
+    """
+    if any(seed < 0 for seed in seeds):
+        raise BadParameter("a seed is a whole number, 0 or more", field="seeds")
+    ready_to_fit(head, train)
+    fitted_on = FittedOn.of(head, train)
+    clips = pooled(train) if head.pool == "mean" else train
+    scaling = fit_scaling(clips) if head.scale == "standard" else Scaling({}, {})
+    spec, bank = spec_of(head, clips), head.bank(train)
+    rows = rows_for(head, spec, scaling, train, device, dtype)
+    exemplars = None if bank is None else Exemplars(*rows[:4])
+    val_rows = None
+    if val is not None and len(val) and head.select == "val":
+        fitted_on.check(head, val)
+        val_rows = rows_for(head, spec, scaling, val, device, dtype)
+    fitted = []
+    for group in groups_of(head, spec, seeds, device, together):
+        started = time.perf_counter()
+        nets = Together(head, spec, group, device, dtype)
+        kept = None if val is None or val_rows is None else Selection(val, val_rows, bank, exemplars, group)
+        with own_threads(nets, device):
+            losses = train_group(nets, rows, bank, exemplars, kept, group, log)
+        seconds = (time.perf_counter() - started) / len(group)
+        state = nets.state() if kept is None else kept.state
+        for i, seed in enumerate(group):
+            info: dict[str, Any] = {
+                "seed": seed,
+                "epoch": head.epochs if kept is None else int(kept.epoch[i]),
+                "epochs": head.epochs,
+                "selected_on": "last" if kept is None else "val",
+                "parameters": nets.parameters,
+                "loss": float(losses[i]),
+                "seconds": seconds,
+            }
+            fitted.append(FittedTorch(head, spec, nets.net(state, i), scaling, fitted_on, info, bank, exemplars))
+    return fitted
+
+
+@contextmanager
+def own_threads(nets: Together, device: str | torch.device) -> Iterator[None]:
+    """One thread for small networks on the CPU: their operations take microseconds, and threads that wait for each
+    other at the end of each are many times slower as soon as anything else runs on the machine."""
+    threads = torch.get_num_threads()
+    small = torch.device(device).type == "cpu" and nets.parameters < ONE_THREAD
+    torch.set_num_threads(1 if small else threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def train_group(
+    nets: Together,
+    rows: Batch,
+    bank: Bank | None,
+    exemplars: Exemplars | None,
+    kept: Selection | None,
+    seeds: Sequence[int],
+    log: Log | None,
+) -> Tensor:
+    """Train `nets` on `rows`, one network per seed. Returns the mean loss of the last epoch, [S]."""
+    head, n = nets.head, len(rows.score)
+    optimiser, draws = make_optimiser(head, nets), Draws(seeds, rows.score)
+    partners = None if bank is None else Partners(bank)
+    update, loss = 0, torch.full((len(seeds),), math.nan)
+    for epoch in range(head.epochs):
+        set_rate(optimiser, head, epoch)
+        order, total = draws.order(n), torch.zeros_like(rows.score[:1]).repeat(len(seeds))
+        pairs = None if partners is None else draws.pairs(partners, n)
+        for index in order.split(head.batch, dim=1):
+            batch, step = select(rows, index), Step(epoch, update)
+            if exemplars is not None and pairs is not None:
+                batch = with_exemplars(batch, exemplars, pairs.gather(1, index))
+            losses = nets.losses(batch, draws.noise(nets.asked(batch, step)), step)
+            optimiser.zero_grad()
+            losses.sum().backward()
+            optimiser.step()
+            total += losses.detach() * index.shape[1]
+            update += 1
+        loss = finite(total.cpu() / n, seeds, epoch)
+        said = {} if kept is None else kept.update(nets, epoch + 1)
+        for i, seed in enumerate(seeds if log is not None else ()):
+            values = {"loss": loss[i], **{name: value[i] for name, value in said.items()}}
+            plain = {name: float(v) if math.isfinite(v) else None for name, v in values.items()}
+            log({"seed": seed, "epoch": epoch + 1, **plain})  # pyright: ignore[reportOptionalCall]
+    sizes = torch.stack([leaf.detach().abs().flatten(1).sum(dim=1) for leaf in nets.leaves.values()]).sum(dim=0)
+    finite(sizes.cpu(), seeds, head.epochs - 1)  # the last step may be the one that goes too far
+    return loss
+
+
+class Draws:
+    """Every seed's own chances: the order of samples, the partners, and the noise, each from its own generator."""
+
+    def __init__(self, seeds: Sequence[int], like: Tensor) -> None:
+        self.device, self.dtype = like.device, like.dtype
+        derived = [[int(n) for n in np.random.SeedSequence(seed).generate_state(3)] for seed in seeds]
+        self._order = [torch.Generator().manual_seed(one[0]) for one in derived]
+        self._noise = [torch.Generator(like.device).manual_seed(one[1]) for one in derived]
+        self._pairs = [np.random.default_rng(one[2]) for one in derived]
+
+    def order(self, n: int) -> Tensor:
+        """int64 [S, n]: a permutation of the samples for every seed."""
+        return torch.stack([torch.randperm(n, generator=one) for one in self._order]).to(self.device)
+
+    def pairs(self, partners: Partners, n: int) -> Tensor:
+        """int64 [S, n]: for every seed and sample the sample that it is paired with."""
+        return torch.from_numpy(np.stack([partners.draw(one.random(n)) for one in self._pairs])).to(self.device)
+
+    def noise(self, asked: Sequence[Ask]) -> list[Tensor]:
+        return draw(asked, self._noise, self.dtype)
+
+
+def make_optimiser(head: TorchHead, nets: Together) -> torch.optim.Optimizer:
+    """`adam` has its weight decay in the gradient, as in the papers; `sgd` has momentum .9. Fused: one pass over the
+    memory per step."""
+    kinds = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}
+    more = {"momentum": 0.9} if head.optimiser == "sgd" else {}
+    leaves = list(nets.leaves.values())
+    fused = leaves[0].device.type in ("cpu", "cuda")
+    return kinds[head.optimiser](leaves, lr=head.lr, weight_decay=head.weight_decay, fused=fused, **more)
+
+
+def set_rate(optimiser: torch.optim.Optimizer, head: TorchHead, epoch: int) -> None:
+    """The learning rate of an epoch; cosine goes from `lr` to 1% of it."""
+    if head.schedule == "cosine":
+        part = 0.5 * (1 + math.cos(math.pi * epoch / head.epochs))
+        for group in optimiser.param_groups:
+            group["lr"] = head.lr * (0.01 + 0.99 * part)
+
+
+def finite(loss: Tensor, seeds: Sequence[int], epoch: int) -> Tensor:
+    """`loss` [S]; raises AqaError if it is not finite."""
+    for seed, value in zip(seeds, loss.tolist(), strict=True):
+        if not math.isfinite(value):
+            hint = "lower lr, or standardise the features (scale=standard)"
+            raise AqaError(f"the loss is {value} in epoch {epoch + 1} of seed {seed}", field="loss", hint=hint)
+    return loss

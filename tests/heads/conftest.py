@@ -1,0 +1,72 @@
+"""What the tests of the torch heads share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from aqa.heads import FeatureSet, Ragged
+from aqa.heads.batches import Batch
+from aqa.heads.torch_head import Spec
+
+
+@pytest.fixture
+def make_spec() -> Callable[..., Spec]:
+    """A spec of one stream of `width` numbers, scores from 0 to 100 around 60."""
+
+    def make(width: int = 6, **other: Any) -> Spec:
+        plain: dict[str, Any] = {
+            "streams": {"x": (width,)},
+            "clips": 4,
+            "samples": 5,
+            "target_kind": "score",
+            "times_difficulty": False,
+            "low": 0.0,
+            "high": 100.0,
+            "mean": 60.0,
+            "sd": 15.0,
+            "judges": 0,
+            "constants": {},
+        }
+        return Spec(**{**plain, **other})
+
+    return make
+
+
+@pytest.fixture
+def five() -> Batch:
+    """Five samples of 1 to 4 clips of 6 numbers, in float64, with difficulties."""
+    draw = torch.Generator().manual_seed(5)
+    mask = torch.arange(4) < torch.tensor([4, 2, 1, 3, 4])[:, None]
+    clips = torch.randn(5, 4, 6, generator=draw, dtype=torch.float64) * mask[..., None]
+    score = torch.tensor([61.0, 40.5, 83.25, 70.0, 55.5], dtype=torch.float64)
+    difficulty = torch.tensor([2.0, 1.5, 3.2, 3.0, 2.5], dtype=torch.float64)
+    return Batch({"x": clips}, {"x": mask}, score, difficulty, torch.zeros(5, 0), torch.ones(5, dtype=torch.bool))
+
+
+@pytest.fixture
+def dives() -> Callable[..., FeatureSet]:
+    """`count` samples whose score, mark times difficulty, can be learned from their 1 to `clips` clips."""
+
+    def make(count: int, seed: int = 0, *, clips: int = 4, width: int = 12, prefix: str = "dive") -> FeatureSet:
+        draw = np.random.default_rng([seed, 3])
+        quality, lengths = draw.normal(size=count), draw.integers(1, clips + 1, count)
+        offsets = np.concatenate([[0], np.cumsum(lengths)])
+        slope = np.random.default_rng(4).normal(size=width)
+        values = np.repeat(quality, lengths)[:, None] * slope + 0.5 * draw.normal(size=(offsets[-1], width))
+        difficulty = draw.choice([1.5, 2.0, 3.2], count)
+        return FeatureSet(
+            ids=tuple(f"{prefix}-{seed}-{i}" for i in range(count)),
+            streams={"x": Ragged(values.astype(np.float32), offsets)},
+            score=np.clip(18 + 4 * quality, 1, 30) * difficulty,
+            range=(0.0, 123.0),
+            times_difficulty=True,
+            difficulty=difficulty,
+            kind=tuple(draw.choice(["107B", "207C", "407C"], count)),
+        )
+
+    return make
