@@ -15,6 +15,8 @@ HEADS = (
     "mean", "difficulty", "metadata",
     "ridge", "svr", "knn", "random-forest", "lightgbm", "mlp", "dae", "dae-mt", "core", "gdlt",
 )  # fmt: skip
+# The defaults are those of the papers, made for a thousand samples; here a few minutes must do.
+SETTINGS = ("mlp.hidden=256", "core.epochs=30", "gdlt.epochs=30")
 
 
 def demo(
@@ -49,7 +51,7 @@ def demo(
         where,
         heads=HEADS,
         features=Path(summary["store"]).parent.name + "@" + Path(summary["store"]).name,
-        settings=[],
+        settings=SETTINGS,
         target=None,
         group=None,
         seeds=list(range(seeds)),
