@@ -3,6 +3,9 @@
     >>> from aqa.extract import Job, choose, extract, parse_plan
     >>> from aqa.extract.backbones import resolve
 
+CPU and CUDA run the same code. On Apple GPUs (MPS, fp32, untested) frames are resized on the CPU. On Windows and macOS
+decoding processes have no memory limit; all else is alike.
+
 Names are imported when they are asked for: decoding processes come through here, and import no torch.
 """
 

@@ -39,13 +39,13 @@ def demo(
     from ..extract.precision import choose
     from ..leaderboard import formats, table
     from ..leaderboard.runs import iter_runs
-    from .extraction import extract_dataset
+    from .extraction import extract_or_fall_back
     from .fitting import fit_job
     from .jobs import plan_jobs
 
     console = Console(json=json, quiet=quiet)
     where = place(EMBEDDED, root=root, cache=cache, runs=runs, settings=Settings())
-    summary = extract_dataset(where, backbones=["c3d.random"], device=device, console=console)
+    summary = extract_or_fall_back(where, backbones=["c3d.random"], device=device, console=console)
     console.say(f"{summary['clips']} clips extracted into {summary['store']}")
     jobs = plan_jobs(
         where,

@@ -52,10 +52,10 @@ def extract(
     Example: aqa extract mtl-aqa --root /data/MTL-AQA --backbone i3d --weights model_rgb.pth
     """
     from ..errors import SomeFailed
-    from .extraction import extract_dataset
+    from .extraction import extract_or_fall_back
 
     console = Console(json=json, quiet=quiet)
-    summary: dict[str, Any] = extract_dataset(
+    summary: dict[str, Any] = extract_or_fall_back(
         place(dataset, root=root, cache=cache),
         backbones=backbone,
         weights=weights or [],

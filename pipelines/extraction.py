@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,14 +11,29 @@ from typing import Any
 from .. import catalog
 from ..cache.source import media_source
 from ..cache.store import FeatureStore
+from ..cache.stores import find_stores
 from ..catalog.base import Dataset, Media, Sample
 from ..errors import DataError, UsageError
 from ..extract.engine import Done, Failed, extract
-from ..extract.precision import choose
+from ..extract.precision import TooImprecise, choose
 from .catalog import read_dataset
 from .console import Console
 from .settings import Place
 from .streams import Extraction, keep_precision, pair_weights, prepare
+
+
+def extract_or_fall_back(where: Place, *, precision: str = "auto", console: Console, **options: Any) -> dict[str, Any]:
+    """`extract_dataset`, once more in fp32 where bf16 was chosen for the user and turned out too imprecise."""
+    try:
+        return extract_dataset(where, precision=precision, console=console, **options)
+    except TooImprecise as error:
+        if precision != "auto":
+            raise
+        console.warn(f"{error.what}: going on in fp32")
+        for store in find_stores(where.cache, where.dataset):
+            if not len(store) and store.fingerprint.precision == "bf16":
+                shutil.rmtree(store.path)  # else the next --precision auto would take it up
+        return extract_dataset(where, precision="fp32", console=console, **options)
 
 
 def extract_dataset(
@@ -198,8 +214,6 @@ def _dry_run(
     dataset: Dataset, samples: Sequence[Sample], streams: Sequence[Extraction], where: Place, console: Console
 ) -> dict[str, Any]:
     """What would be done: samples, clips and disk per stream, and the frames of the first sample."""
-    from ..cache.stores import find_stores
-
     rows = []
     for one in streams:
         there = {
