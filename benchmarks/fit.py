@@ -207,8 +207,8 @@ def main() -> None:
         times: dict[str, list[float]] = {"plain": [], "one_seed": []}
         for _ in range(rounds):
             times["plain"].append(next(plain))
-            times["one_seed"].append(ours(name, data, 1, 4 if name == "dae" else 1, options.device))
-        many = ours(name, data, seeds, 2 if name == "dae" else 1, options.device)
+            times["one_seed"].append(ours(name, data, 1, 10 if name == "dae" else 1, options.device))
+        many = ours(name, data, seeds, 4 if name == "dae" else 1, options.device)
         times["plain"].append(next(plain))
         seconds = {what: statistics.median(values) for what, values in times.items()} | {f"{seeds}_seeds": many}
         rows.append(

@@ -28,11 +28,12 @@ class CoreNet(nn.Module):
     position inside of it. 2,510,382 parameters with D = 1024.
 
     The nodes of a level are one batched product (the released code has grouped convolutions): each node gives the
-    logits of its two children and their features. Leaf k covers `low[k]`..`high[k]` of the difference of marks.
+    logits of its two children and their features. Leaf k has the differences of marks from `low[k]` to `low[k] +
+    width[k]`.
     """
 
     low: Tensor
-    high: Tensor
+    width: Tensor
     units: Units
 
     def __init__(self, spec: Spec) -> None:
@@ -44,8 +45,9 @@ class CoreNet(nn.Module):
         self.leaf, self.leaf_bias = _uniform(LEAVES, WIDTH, 1), _uniform(LEAVES, 1, 1)
         upper = torch.tensor(spec.constants["boundaries"], dtype=torch.get_default_dtype())
         edges = torch.cat([-upper.flip(0), upper[1:]])
-        self.register_buffer("low", edges[:-1])
-        self.register_buffer("high", edges[1:])
+        widths = edges.diff()
+        self.register_buffer("low", edges[:-1].clone())
+        self.register_buffer("width", torch.where(widths > 0, widths, 1.0))  # 1: an empty leaf, between equal bounds
 
     def forward(self, exemplar: Tensor, query: Tensor, mark: Tensor) -> tuple[Tensor, Tensor]:
         """Features [R, D] twice and the exemplar's mark [R] -> log-probabilities [R, 16], positions [R, 16]."""
@@ -67,11 +69,6 @@ class CoreNet(nn.Module):
         step = (delta.abs()[:, None] >= inner).sum(dim=1)
         leaf = torch.where(delta >= 0, LEAVES // 2 + step, LEAVES // 2 - 1 - step)
         return leaf[:, None] == torch.arange(LEAVES, device=delta.device)
-
-    def width(self) -> Tensor:
-        """[16]; 1 for a leaf that is empty because its two boundaries are the same."""
-        width = self.high - self.low
-        return torch.where(width > 0, width, torch.ones_like(width))
 
 
 @dataclass(frozen=True)
@@ -134,7 +131,7 @@ class Core(TorchHead):
         delta = torch.cat([mark - known, known - mark])
         logs, positions = net(torch.cat([other, query]), torch.cat([query, other]), torch.cat([known, mark]))
         member = net.members(delta).to(delta.dtype)
-        target = (delta[:, None] - net.low) / net.width()
+        target = (delta[:, None] - net.low) / net.width
         wrong = ((positions - target).square() * member).unflatten(0, (2, -1))  # [direction, B, leaf]
         count = member.unflatten(0, (2, -1)).sum(dim=1)
         inside = (wrong.sum(dim=1) / count.clamp(min=1)).sum()
@@ -146,7 +143,7 @@ class Core(TorchHead):
         votes, known = len(other) // len(query), net.units.mark(exemplars)
         logs, positions = net(other, query.repeat_interleave(votes, dim=0), known)
         leaf = logs.argmax(dim=1, keepdim=True)
-        delta = (net.low + net.width() * positions).gather(1, leaf)[:, 0]
+        delta = (net.low + net.width * positions).gather(1, leaf)[:, 0]
         said = net.units.points((known + delta).unflatten(0, (len(query), votes)), batch)
         return {"score": said.mean(dim=1), "spread": said.std(dim=1, correction=0)}
 

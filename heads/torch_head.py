@@ -12,7 +12,7 @@ trained together with its backbone, for `batch` does not say where its clips cam
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple
@@ -206,8 +206,13 @@ def rows_for(
     """
     if spec.times_difficulty:
         need_difficulty(head, data)
-    data = replace(data, streams={name: data.streams[name] for name in spec.streams})
-    return to_batch(pooled(data) if head.pool == "mean" else data, scaling, device, dtype)
+    return to_batch(seen_by(head, data, spec.streams), scaling, device, dtype)
+
+
+def seen_by(head: TorchHead, data: FeatureSet, streams: Iterable[str]) -> FeatureSet:
+    """`data` with the clips of `streams` alone, or with their mean if the head looks at nothing else."""
+    data = replace(data, streams={name: data.streams[name] for name in streams})
+    return pooled(data) if head.pool == "mean" else data
 
 
 def built(head: TorchHead, spec: Spec, seed: int) -> nn.Module:

@@ -18,14 +18,14 @@ from torch import Tensor
 
 from ..errors import AqaError, BadParameter
 from .base import FeatureSet, Log
-from .batches import Batch, Exemplars, Scaling, fit_scaling, pooled, select, with_exemplars
+from .batches import Batch, Exemplars, Scaling, fit_scaling, select, with_exemplars
 from .exemplars import Bank, Partners
 from .fitted_torch import FittedTorch
 from .needs import FittedOn, ready_to_fit
 from .noise import Ask, draw
 from .selection import Selection
 from .together import Together, groups_of
-from .torch_head import Step, TorchHead, rows_for, spec_of
+from .torch_head import Step, TorchHead, rows_for, seen_by, spec_of
 
 ONE_THREAD = 10_000_000  # weights of one seed
 
@@ -52,9 +52,9 @@ def fit(
         raise BadParameter("a seed is a whole number, 0 or more", field="seeds")
     ready_to_fit(head, train)
     fitted_on = FittedOn.of(head, train)
-    clips = pooled(train) if head.pool == "mean" else train
-    scaling = fit_scaling(clips) if head.scale == "standard" else Scaling({}, {})
-    spec, bank = spec_of(head, clips), head.bank(train)
+    train = seen_by(head, train, train.streams)
+    scaling = fit_scaling(train) if head.scale == "standard" else Scaling({}, {})
+    spec, bank = spec_of(head, train), head.bank(train)
     rows = rows_for(head, spec, scaling, train, device, dtype)
     exemplars = None if bank is None else Exemplars(*rows[:4])
     val_rows = None
