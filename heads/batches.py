@@ -77,9 +77,13 @@ def fit_scaling(data: FeatureSet) -> Scaling:
     at 0 by it."""
     mean, sd = {}, {}
     for name, stream in data.streams.items():
-        values = stream.values.astype(np.float64)
-        spread = values.std(axis=0)
-        mean[name] = values.mean(axis=0).astype(np.float32)
+        values = stream.values
+        centre = values.mean(axis=0, dtype=np.float64)
+        parts = (
+            values[i : i + 4096] for i in range(0, len(values), 4096)
+        )  # a copy of all of it in float64 is too much
+        spread = np.sqrt(sum(((part - centre) ** 2).sum(axis=0) for part in parts) / len(values))
+        mean[name] = centre.astype(np.float32)
         sd[name] = np.where(spread > 1e-6 * np.abs(mean[name]), spread, 1.0).astype(np.float32)
     return Scaling(mean, sd)
 
@@ -130,4 +134,4 @@ def refuse_not_finite(name: str, stream: Ragged, ids: tuple[str, ...]) -> None:
 
 
 def _tensor(values: np.ndarray, device: str | torch.device, dtype: torch.dtype | None = None) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(values)).to(device=device, dtype=dtype)
+    return torch.from_numpy(np.ascontiguousarray(values)).to(dtype).to(device)

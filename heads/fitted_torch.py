@@ -56,7 +56,7 @@ class FittedTorch:
         self.net.eval()
         with torch.inference_mode():
             said = judge_all(lambda batch: self.head.judge(self.net, batch), rows, self.exemplars, picked)
-        values = {name: value.double().cpu().numpy() for name, value in said.items()}
+        values = {name: value.cpu().double().numpy() for name, value in said.items()}
         compared: tuple[tuple[str, ...], ...] = ()
         if self.bank is not None and chosen is not None:
             compared = tuple(tuple(self.bank.ids[i] for i in row) for row in chosen)

@@ -31,7 +31,7 @@ class Selection:
     def update(self, nets: Together, epoch: int) -> dict[str, np.ndarray]:
         """Look at the networks after `epoch` (from 1). Returns what the history says of it, each [S]."""
         said = judge_all(nets.judge, self.rows, self.exemplars, self.chosen, (nets.count,))
-        scores = said["score"].double().cpu().numpy()
+        scores = said["score"].cpu().double().numpy()
         rho, mse = spearman(scores, self.truth), ((scores - self.truth) ** 2).mean(axis=1)
         rank = np.where(np.isnan(rho), -2.0, rho)
         better = (rank > self.rho) | ((rank == self.rho) & (mse < self.mse))

@@ -25,7 +25,7 @@ MAY_NOT_NEED = {
     "heads": {"h5py", "av"},
     "leaderboard": {"torch", "h5py", "av", "sklearn", "lightgbm"},
 }
-FILES = sorted(p for room in MAY_IMPORT for p in (ROOT / room).rglob("*.py")) + [ROOT / "errors.py"]
+FILES = [*sorted(p for room in MAY_IMPORT for p in (ROOT / room).rglob("*.py")), ROOT / "errors.py"]
 
 
 def imported(path: Path) -> set[str]:

@@ -53,7 +53,9 @@ def read(root: Path | None = None, **options: Any) -> Dataset:
     )
 
 
-def make(root: Path | None = None, *, progress: Callable[[int, int], None] | None = None, workers: int | None = None) -> Path:
+def make(
+    root: Path | None = None, *, progress: Callable[[int, int], None] | None = None, workers: int | None = None
+) -> Path:
     """Render the videos that are missing, and the poses: see `render.make`. Imports PyAV and Pillow."""
     from . import render
 

@@ -11,7 +11,7 @@ from .programme import LOOKS, SEED, Dive
 Colour = tuple[int, int, int]
 
 SKINS: tuple[Colour, ...] = (
-    (234, 196, 164), (226, 182, 146), (217, 168, 130), (208, 156, 118), (199, 146, 109), (190, 137, 101),
+    (226, 186, 154), (222, 178, 144), (217, 171, 135), (213, 164, 127), (208, 157, 120), (203, 150, 113),
 )  # fmt: skip
 
 
@@ -65,12 +65,12 @@ def looks(dive: Dive) -> Looks:
         suit=suit,
         hair=suit if body.random() < 0.3 else _near(body, (60, 48, 40), 22),
         full_suit=bool(body.random() < 0.5),
-        azimuth=film.uniform(-0.26, 0.26),
+        azimuth=film.uniform(-0.32, 0.32),
         zoom=film.uniform(32.0, 35.0),
         drift=film.uniform(-0.04, 0.04),
-        follow=film.uniform(0.94, 1.0),
-        lag=film.uniform(0.0, 0.6),
-        aim=(film.uniform(-0.06, 0.06), film.uniform(-0.06, 0.06)),
+        follow=film.uniform(0.97, 1.0),
+        lag=film.uniform(0.0, 0.4),
+        aim=(film.uniform(-0.03, 0.03), film.uniform(-0.03, 0.03)),
         shake=film.uniform(0.0, 0.015),
         light=film.uniform(0.97, 1.03),
         warmth=film.uniform(-0.015, 0.015),
@@ -83,10 +83,10 @@ def looks(dive: Dive) -> Looks:
 def _venue(event: int) -> Venue:
     draw = np.random.Generator(np.random.PCG64([SEED, LOOKS, 0, event]))
     return Venue(
-        wall=_near(draw, (84, 98, 110), 4),
-        accent=_near(draw, (100, 105, 115), 40),
-        water=_near(draw, (62, 110, 138), 4),
-        tower=_near(draw, (118, 122, 126), 6),
+        wall=_near(draw, (84, 98, 110), 3),
+        accent=_near(draw, (100, 105, 115), 35),
+        water=_near(draw, (62, 110, 138), 3),
+        tower=_near(draw, (118, 122, 126), 5),
         style=event % 4,
         texture=int(draw.integers(2**31)),
     )

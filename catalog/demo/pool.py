@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from .programme import PLATFORM
 from .looks import Colour, Venue
+from .programme import PLATFORM
 
 DENSITY = 48  # pixels per m
 LEFT, RIGHT, BOTTOM, TOP = -7.0, 7.0, -4.5, 9.0  # m: what the picture shows
@@ -51,42 +51,44 @@ def _any(rng: np.random.Generator) -> Colour:
 
 
 def _tiles(draw: ImageDraw.ImageDraw, venue: Venue, rng: np.random.Generator, width: int) -> None:
-    line = _mix(venue.wall, (0, 0, 0), 0.12)
+    line = _mix(venue.wall, (0, 0, 0), 0.1)
     for x in np.arange(LEFT, RIGHT, 0.6):
         draw.line([*_xy(x, TOP), *_xy(x, 0)], fill=line, width=2)
     for z in np.arange(0.0, TOP, 0.6):
         draw.line([0, _xy(0, z)[1], width, _xy(0, z)[1]], fill=line, width=2)
     for z in rng.uniform(0.8, TOP - 1, 3):
-        draw.rectangle(_box(LEFT, z, RIGHT, z + 0.3), fill=_mix(venue.wall, venue.accent, 0.3))
+        draw.rectangle(_box(LEFT, z, RIGHT, z + 0.3), fill=_mix(venue.wall, venue.accent, 0.15))
 
 
 def _panels(draw: ImageDraw.ImageDraw, venue: Venue, rng: np.random.Generator, width: int) -> None:
     x = LEFT
     while x < RIGHT:
         step = rng.uniform(0.7, 2.2)
-        share = rng.uniform(0.0, 0.25)
+        share = rng.uniform(0.0, 0.14)
         draw.rectangle(_box(x, 0, x + step, TOP), fill=_mix(venue.wall, venue.accent, share))
         x += step
-    draw.rectangle([0, _xy(0, 1.3)[1], width, _xy(0, 0.9)[1]], fill=_mix(venue.wall, (255, 255, 255), 0.15))
+    draw.rectangle([0, _xy(0, 1.3)[1], width, _xy(0, 0.9)[1]], fill=_mix(venue.wall, (255, 255, 255), 0.06))
 
 
 def _crowd(draw: ImageDraw.ImageDraw, venue: Venue, rng: np.random.Generator, width: int) -> None:
     for z in np.arange(1.2, TOP, 0.55):
-        draw.line([0, _xy(0, z)[1], width, _xy(0, z)[1]], fill=_mix(venue.wall, (0, 0, 0), 0.2), width=5)
+        draw.line([0, _xy(0, z)[1], width, _xy(0, z)[1]], fill=_mix(venue.wall, (0, 0, 0), 0.1), width=5)
         for x in np.arange(LEFT, RIGHT, 0.42):
             if rng.random() < 0.75:
-                x0, tone = x + rng.uniform(0, 0.15), _mix(venue.wall, _any(rng), 0.18)
+                x0, tone = x + rng.uniform(0, 0.15), _mix(venue.wall, _any(rng), 0.12)
                 draw.ellipse(_box(x0, z, x0 + 0.24, z + 0.3), fill=tone)
-                draw.ellipse(_box(x0 + 0.05, z + 0.25, x0 + 0.19, z + 0.42), fill=_mix(venue.wall, (190, 150, 125), 0.18))
+                draw.ellipse(
+                    _box(x0 + 0.05, z + 0.25, x0 + 0.19, z + 0.42), fill=_mix(venue.wall, (190, 150, 125), 0.18)
+                )
 
 
 def _windows(draw: ImageDraw.ImageDraw, venue: Venue, rng: np.random.Generator, width: int) -> None:
-    sky = _mix(venue.wall, (170, 205, 235), 0.14)
+    sky = _mix(venue.wall, (170, 205, 235), 0.08)
     offset = rng.uniform(0, 1.5)
     for x in np.arange(LEFT - offset, RIGHT, 1.9):
         draw.rectangle(_box(x, 2.0, x + 1.45, TOP), fill=_mix(sky, venue.wall, rng.uniform(0, 0.7)))
     for z in (3.6, 5.4, 7.2):
-        draw.line([0, _xy(0, z)[1], width, _xy(0, z)[1]], fill=_mix(venue.wall, (0, 0, 0), 0.15), width=6)
+        draw.line([0, _xy(0, z)[1], width, _xy(0, z)[1]], fill=_mix(venue.wall, (0, 0, 0), 0.08), width=6)
 
 
 def _tower(draw: ImageDraw.ImageDraw, venue: Venue, edge: float) -> None:

@@ -14,8 +14,8 @@ import numpy as np
 
 from ...errors import StoreError
 from . import scene
-from .programme import RATE, Dive, dives
 from .looks import looks
+from .programme import RATE, Dive, dives
 
 Progress = Callable[[int, int], None]
 
@@ -42,7 +42,7 @@ def render(wanted: Sequence[Dive], root: Path, *, progress: Progress | None = No
         if progress:
             progress(done, len(wanted))
         count = min(workers or os.cpu_count() or 1, max(1, len(missing)))
-        parallel = joblib.Parallel(n_jobs=count, batch_size=1, return_as="generator")
+        parallel = joblib.Parallel(n_jobs=count, return_as="generator")
         for _ in parallel(joblib.delayed(render_film)(dive, film(root, dive.id)) for dive in missing):
             done += 1
             if progress:

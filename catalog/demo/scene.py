@@ -1,4 +1,4 @@
-"""The film: a camera that follows the diver, the pool behind, the body, the splash. Drawn with Pillow at twice the size.
+"""The film: a camera following the diver, the pool behind, the body, the splash. Drawn by Pillow at twice the size.
 
 Pixels of the picture count from the upper left; the canvas is drawn `SCALE` times as large and reduced.
 """
@@ -11,9 +11,9 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from . import diver
-from .programme import RATE, Dive
 from .looks import Colour, Looks, looks
 from .pool import DENSITY, LEFT, TOP, paint
+from .programme import RATE, Dive
 from .splash import Splash
 
 WIDTH, HEIGHT = 160, 120
@@ -35,7 +35,7 @@ LIMBS = (
 class View:
     """Where the camera looks: world points to pixels, frame by frame."""
 
-    def __init__(self, dive: Dive, look: Looks, motion: diver.Motion) -> None:
+    def __init__(self, look: Looks, motion: diver.Motion) -> None:
         rng = np.random.Generator(np.random.PCG64([look.seed, 0]))
         count = len(motion.points)
         self.azimuth = look.azimuth
@@ -71,7 +71,7 @@ def joints(dive: Dive) -> np.ndarray:
     """Pixel positions [T, 16, 2] of MPII's joints, float32; out of the picture where the camera misses them."""
     look = looks(dive)
     motion = diver.motion(dive, size=look.size)
-    view = View(dive, look, motion)
+    view = View(look, motion)
     points = motion.points[:, :16]
     return np.stack([view.pixels(i, points[i]) for i in range(len(points))]).astype(np.float32)
 
@@ -80,7 +80,7 @@ def frames(dive: Dive) -> Iterator[np.ndarray]:
     """The pictures of a dive: uint8 [120, 160, 3], RGB."""
     look = looks(dive)
     motion = diver.motion(dive, size=look.size)
-    view = View(dive, look, motion)
+    view = View(look, motion)
     rng = np.random.Generator(np.random.PCG64([look.seed, 1]))
     pool = paint(look.venue, edge=float(np.cos(look.azimuth)))
     splash = Splash(dive, motion, rng)
@@ -123,7 +123,9 @@ def _draw_body(draw: ImageDraw.ImageDraw, look: Looks, view: View, frame: int, p
         "suit": look.suit,
         "trunk": look.suit if look.full_suit else look.skin,
     }
-    parts = [((depth[i] + depth[j]) / 2, (i, j, width, colours[part])) for i, j, width, part in LIMBS]
+    parts: list[tuple[float, tuple[int, int, float, Colour] | None]] = [
+        ((depth[i] + depth[j]) / 2, (i, j, width, colours[part])) for i, j, width, part in LIMBS
+    ]
     parts.append((depth[diver.HEAD], None))
     for far, limb in sorted(parts, key=lambda part: -part[0]):
         shade = 0.9 - 0.5 * float(np.clip(far, -0.3, 0.3))

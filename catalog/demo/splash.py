@@ -8,8 +8,8 @@ import numpy as np
 from PIL import ImageDraw
 
 from . import diver
-from .programme import GRAVITY, Dive
 from .looks import Colour
+from .programme import GRAVITY, Dive
 
 if TYPE_CHECKING:
     from .scene import View

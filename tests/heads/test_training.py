@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,8 +13,8 @@ import torch
 from scipy.stats import spearmanr
 from torch import Tensor, nn
 
-from aqa.errors import AqaError, BadParameter, StoreError, UnmetNeeds
-from aqa.heads import FeatureSet, Needs, Ragged, load_head, make_head
+from aqa.errors import AqaError, BadParameter, StoreError
+from aqa.heads import FeatureSet, Needs, Ragged, make_head
 from aqa.heads.batches import Batch, Exemplars, Scaling, only, to_batch
 from aqa.heads.fitted_torch import FittedTorch
 from aqa.heads.noise import Live, Noise
@@ -298,60 +296,3 @@ def test_the_optimiser_is_torchs(optimiser: str, dives: Dives):
         head.loss(net, batch, Live(torch.Generator()), Step(0, 0)).backward()
         plain.step()
     assert torch.allclose(numbers(ours), torch.cat([v.flatten() for v in net.state_dict().values()]), atol=1e-12)
-
-
-@pytest.mark.parametrize(("name", "settings"), HEADS)
-def test_what_is_saved_judges_alike(name: str, settings: dict[str, str], dives: Dives, tmp_path: Path):
-    train, test = dives(12), dives(7, 1)
-    (fitted,) = make_head(name, {**settings, "epochs": "2"}).fit(train, test, seeds=[2], device="cpu")
-    fitted.save(tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["head.json", "head.safetensors"]
-    loaded, wanted = load_head(tmp_path), fitted.predict(test)
-    judged = loaded.predict(test)
-    assert np.array_equal(judged.score, wanted.score)
-    assert judged.exemplars == wanted.exemplars
-    assert (judged.spread is None) == (wanted.spread is None)
-    assert judged.spread is None or np.array_equal(judged.spread, np.asarray(wanted.spread))
-    assert loaded.info == fitted.info
-    assert loaded.predict(test.take([])).score.shape == (0,)
-
-
-def test_damaged_files_are_named(dives: Dives, tmp_path: Path):
-    (fitted,) = make_head("dae", {"epochs": "1"}).fit(dives(8), None, seeds=[0], device="cpu")
-    fitted.save(tmp_path)
-    weights, plain = tmp_path / "head.safetensors", tmp_path / "head.json"
-    whole, text = weights.read_bytes(), plain.read_text()
-    for damaged in (whole[: len(whole) // 2], b"", whole[:40]):
-        weights.write_bytes(damaged)
-        with pytest.raises(StoreError, match="cannot read") as caught:
-            load_head(tmp_path)
-        assert caught.value.file == str(weights)
-    weights.write_bytes(whole)
-    other = json.loads(text)
-    other["state"]["spec"]["streams"]["x"] = [13]
-    plain.write_text(json.dumps(other))
-    with pytest.raises(StoreError, match="size mismatch"):
-        load_head(tmp_path)
-    plain.write_text(text)
-    weights.unlink()
-    with pytest.raises(StoreError, match=r"head\.safetensors"):
-        load_head(tmp_path)
-
-
-def test_other_features_are_refused_and_more_streams_ignored(dives: Dives):
-    (fitted,) = make_head("dae", {"epochs": "1"}).fit(dives(8), None, seeds=[0], device="cpu")
-    with pytest.raises(UnmetNeeds, match="13"):
-        fitted.predict(dives(3, width=13))
-    test = dives(3, 1)
-    more = replace(test, streams={**test.streams, "y": dives(3, 2).streams["x"]})
-    assert np.array_equal(fitted.predict(more).score, fitted.predict(test).score)
-
-
-def test_judging_in_batches_is_judging_at_once(dives: Dives):
-    many = dives(150, 1)
-    (fitted,) = make_head("core", {"epochs": "1"}).fit(dives(30), None, seeds=[0], device="cpu")
-    whole = fitted.predict(many)
-    for part in (np.arange(70), np.arange(149, 60, -1), np.array([64])):
-        some = fitted.predict(many.take(part))
-        assert some.score == pytest.approx(whole.score[part], abs=1e-4)
-        assert some.exemplars == tuple(whole.exemplars[i] for i in part)
