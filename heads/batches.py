@@ -134,4 +134,5 @@ def refuse_not_finite(name: str, stream: Ragged, ids: tuple[str, ...]) -> None:
 
 
 def _tensor(values: np.ndarray, device: str | torch.device, dtype: torch.dtype | None = None) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(values)).to(dtype).to(device)
+    tensor = torch.from_numpy(np.ascontiguousarray(values))
+    return tensor.to(dtype or tensor.dtype).to(device)  # in this order: not every device knows float64

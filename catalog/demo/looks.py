@@ -75,7 +75,7 @@ def looks(dive: Dive) -> Looks:
         light=film.uniform(0.97, 1.03),
         warmth=film.uniform(-0.015, 0.015),
         noise=film.uniform(1.0, 3.0),
-        quality=int(film.integers(21, 29)),
+        quality=int(film.integers(18, 26)),
         seed=int(film.integers(2**31)),
     )
 

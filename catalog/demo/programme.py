@@ -100,11 +100,11 @@ def _faults(number: DiveNumber, subject: int, draws: Draws) -> Faults:
     """A diver's level, the day's form and the difficulty shift all faults of a dive; each has its own luck as well."""
     level = Draws(SEED, SUBJECT, subject).uniform()
     hard = rules.DIFFICULTY[number.text] - 2.4
-    form = 0.4 * level + 0.6 * draws.uniform() + 0.15 * hard
+    form = 0.35 * level + 0.6 * draws.uniform() + 0.1 * hard
 
     def fault() -> float:
         luck = draws.uniform()
-        return _hundredths(form * (0.35 + 0.9 * luck * luck))
+        return _hundredths(form * (0.45 + 0.75 * luck * luck))
 
     def sign() -> float:
         return 1.0 if draws.uniform() < 0.5 else -1.0

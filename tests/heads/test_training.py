@@ -296,3 +296,18 @@ def test_the_optimiser_is_torchs(optimiser: str, dives: Dives):
         head.loss(net, batch, Live(torch.Generator()), Step(0, 0)).backward()
         plain.step()
     assert torch.allclose(numbers(ours), torch.cat([v.flatten() for v in net.state_dict().values()]), atol=1e-12)
+
+
+def test_small_networks_train_on_one_thread_and_the_number_is_put_back(dives: Dives):
+    before, seen = torch.get_num_threads(), []
+    try:
+        torch.set_num_threads(2)
+        make_head("dae", {"epochs": "1"}).fit(
+            dives(8), None, seeds=[0], device="cpu", log=lambda row: seen.append(torch.get_num_threads())
+        )
+        assert (seen, torch.get_num_threads()) == ([1], 2)
+        with pytest.raises(AqaError, match="the loss is"):
+            make_head("mlp", {"hidden": "8", "epochs": "3", "lr": "1e30"}).fit(dives(8), None, seeds=[0], device="cpu")
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
