@@ -1,7 +1,6 @@
-"""The diver's motion: joint angles over time, a body that falls freely and turns with constant angular momentum.
+"""The diver's motion: poses over time, free fall of the centre of mass, somersaults at constant angular momentum.
 
-The body frame has its origin in the pelvis, x to the front, y to the left, z along the trunk to the head; lengths in
-m. In the world x points away from the platform's edge, z up from the water.
+In the world x points away from the platform's edge, z up from the water, y to the left of who looks along x; in m.
 """
 
 from __future__ import annotations
@@ -10,179 +9,152 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .programme import GRAVITY, PLATFORM, RATE, Dive
+from . import body
+from .body import HANDS, HIP, POSE, TOES
+from .programme import GRAVITY, PLATFORM, RATE, TWISTING, Dive
 
-# MPII's sixteen joints, then what is only drawn: toes and finger tips.
-R_ANKLE, R_KNEE, R_HIP, L_HIP, L_KNEE, L_ANKLE, PELVIS, THORAX, NECK, HEAD = range(10)
-R_WRIST, R_ELBOW, R_SHOULDER, L_SHOULDER, L_ELBOW, L_WRIST, R_TOE, L_TOE, R_HAND, L_HAND = range(10, 20)
-POINTS = 20
 
-# (from, to, share of the body's mass, position of its centre on the way)
-SEGMENTS = (
-    (PELVIS, THORAX, 0.50, 0.5), (NECK, HEAD, 0.08, 0.5),
-    (R_HIP, R_KNEE, 0.10, 0.43), (L_HIP, L_KNEE, 0.10, 0.43), (R_KNEE, R_ANKLE, 0.046, 0.43),
-    (L_KNEE, L_ANKLE, 0.046, 0.43), (R_ANKLE, R_TOE, 0.014, 0.5), (L_ANKLE, L_TOE, 0.014, 0.5),
-    (R_SHOULDER, R_ELBOW, 0.027, 0.43), (L_SHOULDER, L_ELBOW, 0.027, 0.43), (R_ELBOW, R_HAND, 0.023, 0.5),
-    (L_ELBOW, L_HAND, 0.023, 0.5),
-)  # fmt: skip
+def _pose(**degrees: float) -> np.ndarray:
+    return np.array([float(degrees.get(name, 0.0)) for name in POSE])
 
-# A pose: degrees of hip and knee flexion, foot (0 pointed, 90 flexed), shoulder flexion, elbow, neck, of each leg to
-# the side, of each leg to the front and back (scissors), and of each arm to the side.
-HIP, KNEE, FOOT, SHOULDER, ELBOW, NOD, SPREAD, SCISSORS, WING = range(9)
-REACH = np.array([0, 0, 0, 178, 0, 0, 1, 0, 2.0])
-CROUCH = np.array([62, 78, 130, -25, 10, 5, 2, 0, 8.0])
-TUCK = np.array([132, 142, 0, 52, 45, 35, 5, 0, 4.0])
-PIKE = np.array([140, 0, 0, 70, 10, 28, 1, 0, 3.0])
-WRAPPED = np.array([4, 0, 0, 60, 125, 8, 1, 0, 12.0])
 
-SHAPE_IN, TWIST_END, SHAPE_OUT, OPENING = 0.14, 0.45, 0.64, 0.14  # fractions of the flight
+REACH = _pose(shoulder=178, spread=1, wing=2)
+CROUCH = _pose(hip=62, knee=78, foot=130, shoulder=-25, elbow=10, nod=5, spread=2, wing=8)
+TUCK = _pose(hip=132, knee=142, shoulder=52, elbow=45, nod=35, spread=5, wing=4)
+PIKE = _pose(hip=140, shoulder=70, elbow=10, nod=28, spread=1, wing=3)
+WRAPPED = _pose(hip=4, shoulder=60, elbow=125, nod=8, spread=1, wing=12)  # of the arms, while twisting
+
+# What the worst of a fault adds to each pose, in degrees.
+BENT = {
+    "reach": _pose(hip=22, knee=55, foot=80),
+    "wrapped": _pose(knee=60, foot=80),
+    "tuck": _pose(foot=75, scissors=12),
+    "pike": _pose(knee=62, foot=75),
+}
+APART = {
+    "reach": _pose(spread=24, scissors=30),
+    "wrapped": _pose(spread=24, scissors=30),
+    "tuck": _pose(spread=36),
+    "pike": _pose(spread=36, scissors=9),
+}
+LOOSE = {"tuck": _pose(hip=-60, knee=-72, shoulder=-22), "pike": _pose(hip=-80, shoulder=-25)}
+WORST_ENTRY = np.radians(42.0)  # from the vertical
+LATEST = 0.2  # of the flight
+
+SHAPING, OPEN_AT, OPENING = 0.14, 0.64, 0.14  # fractions of the flight
 
 
 @dataclass(frozen=True)
 class Motion:
-    """`points` [T, 20, 3] in the world (m), `contact`: where the hands meet the water (x in m), `tilt` there (rad)."""
+    """`points` [T, 20, 3] in the world. The hands meet the water at x = `contact`, the body leaning by `tilt` (rad):
+    feet away from the platform is positive."""
 
     points: np.ndarray
     contact: float
     tilt: float
 
 
-def motion(dive: Dive, *, size: float = 1.0) -> Motion:
-    """The dive in three dimensions. `size`: the body's length over 1.75 m."""
+def motion(dive: Dive, size: float = 1.0) -> Motion:
+    """The dive in three dimensions; `size`: the body's length over 1.75 m."""
     take_off, flight, entry = dive.frames
-    count = take_off + flight + entry
-    t = (np.arange(count) - take_off) / RATE  # seconds after leaving the platform
-    airtime = flight / RATE
-    u = np.clip(t / airtime, 0.0, 1.0)
-    late = np.maximum(t - airtime, 0.0)
-    pose = _poses(dive, u, t)
-
-    fine = np.linspace(0.0, 1.0, 12 * flight + 1)
-    inertia = _inertia(_body(_poses(dive, fine, fine * airtime), size))
-    turned = np.concatenate([[0.0], np.cumsum(1.0 / inertia[1:] + 1.0 / inertia[:-1])])
-    forward = 1.0 if dive.number.forward else -1.0
-    water = 1.0 if dive.number.faces_water else -1.0
-    start = np.pi if dive.number.armstand else 0.0
-    error = np.radians(42.0) * dive.faults.entry
-    # The diver leaves the platform leaning over the water, whichever way they then turn.
-    lean = water * np.radians(9.0 if dive.number.armstand else 12.0 if forward == water else 4.0)
-    total = forward * (np.pi * dive.number.somersaults + error) - lean
-    angle = start + lean + np.interp(u, fine, turned / turned[-1]) * total
-    before, after = t < 0, t > airtime
-    angle[before] = start + lean * _smooth(1.0 + t[before] * RATE / 8)
-    if not dive.number.armstand:
-        angle[before] += np.radians(0.42) * pose[before, HIP]  # over the feet while crouched
-    angle[after] += forward * error * np.minimum(late[after] / 0.2, 1.0)
-
-    twist = np.pi * dive.number.twists * _smooth(u / TWIST_END)
-    points = _turn(_body(pose, size), twist, angle, dive.number.faces_water)
-    centre = _centre(points)
-    foot = [R_HAND, L_HAND] if dive.number.armstand else [R_TOE, L_TOE]
-    grip = points[:, foot].mean(1)
-    anchored = np.stack([-0.06 - grip[:, 0], -grip[:, 1], PLATFORM + 0.02 - grip[:, 2]], -1)
-    anchored[:, 1] = 0.0
-
-    leave, touch = take_off, take_off + flight
-    begin = centre[leave] + anchored[leave]
-    reach = centre[touch, 2] - points[touch, [R_HAND, L_HAND], 2].min()
-    away = 1.05 + (1.0 if dive.faults.distance > 0 else 0.62) * dive.faults.distance
-    if dive.number.armstand:
-        away = 0.75 + 0.45 * dive.faults.distance
-    # What the counted frames leave of the nominal jump speed, so that the hands touch the water on the right frame.
-    up = (reach - begin[2]) / airtime + GRAVITY * airtime / 2
-    fall = np.stack([begin[0] + away * t, np.full(count, begin[1]), begin[2] + up * t - GRAVITY * t * t / 2], -1)
-    speed = up - GRAVITY * airtime
-    sink = speed * (1.0 - np.exp(-1.6 * late)) / 1.6
-    fall[after, 2] = reach + sink[after]
-    fall[after, 0] = begin[0] + away * airtime + (away - 2.0 * np.sin(error) * forward * water) * 0.6 * late[after]
-    offset = np.where(before[:, None], anchored, fall - centre)
-    points = points + offset[:, None]
-    tip = points[touch, [R_HAND, L_HAND]].mean(0)
-    return Motion(points, float(tip[0]), float(error * forward * water))
+    t = (np.arange(take_off + flight + entry) - take_off) / RATE  # seconds after leaving the platform
+    pose = poses(dive, t)
+    twist = np.pi * dive.number.twists * _smooth(t / (TWISTING * flight / RATE))
+    points = _turn(body.points(pose, size), twist, _somersault(dive, pose, t, size), dive.number.faces_water)
+    points = points + _path(dive, points, t)[:, None]
+    contact = points[take_off + flight, HANDS, 0].mean()
+    return Motion(points, float(contact), _over_rotation(dive) * _away(dive))
 
 
-def _poses(dive: Dive, u: np.ndarray, t: np.ndarray) -> np.ndarray:
-    """Joint angles [T, 9] at fractions `u` of the flight and times `t` in s."""
-    f = dive.faults
-    reach, shape, wrapped = REACH.copy(), (TUCK if dive.number.position == "tuck" else PIKE).copy(), WRAPPED.copy()
-    reach[[HIP, KNEE, FOOT]] += f.knees * np.array([22.0, 55.0, 80.0])
-    reach[[SPREAD, SCISSORS]] += f.apart * np.array([24.0, 30.0])
-    wrapped[[KNEE, FOOT, SPREAD, SCISSORS]] += f.knees * np.array([60.0, 80.0, 0, 0]) + f.apart * np.array(
-        [0, 0, 24.0, 30.0]
-    )
-    shape[SPREAD] += 36.0 * f.apart
-    shape[FOOT] += 75.0 * f.knees
-    if dive.number.position == "tuck":
-        shape[[HIP, KNEE, SHOULDER]] -= f.loose * np.array([60.0, 72.0, 22.0])
-        shape[SCISSORS] += 12.0 * f.knees
-    else:
-        shape[[HIP, SHOULDER]] -= f.loose * np.array([80.0, 25.0])
-        shape[[KNEE, SCISSORS]] += np.array([62.0 * f.knees, 9.0 * f.apart])
-    out = SHAPE_OUT + 0.2 * f.late
-    into = TWIST_END if dive.number.twists else 0.0
-    to_shape = _smooth((u - into) / SHAPE_IN)[:, None]
-    to_reach = _smooth((u - out) / OPENING)[:, None]
-    early = reach
+def poses(dive: Dive, t: np.ndarray) -> np.ndarray:
+    """Joint angles [T, 9], degrees, at times `t` in s after leaving the platform."""
+    faults, shape = dive.faults, "tuck" if dive.number.position == "tuck" else "pike"
+    reach = REACH + faults.knees * BENT["reach"] + faults.apart * APART["reach"]
+    wrapped = WRAPPED + faults.knees * BENT["wrapped"] + faults.apart * APART["wrapped"]
+    shaped = TUCK if shape == "tuck" else PIKE
+    shaped = shaped + faults.knees * BENT[shape] + faults.apart * APART[shape] + faults.loose * LOOSE[shape]
+
+    u = np.clip(t * RATE / dive.frames[1], 0.0, 1.0)[:, None]  # fraction of the flight
+    pose = np.broadcast_to(reach, (len(t), len(reach)))
+    begin = 0.0
     if dive.number.twists:
-        wrap = (_smooth(u / 0.1) * (1.0 - _smooth((u - into + 0.06) / 0.08)))[:, None]
-        early = reach + wrap * (wrapped - reach)
-    pose = early + to_shape * (1.0 - to_reach) * (shape - early)
-    pose = pose + to_reach * (reach - pose)
-    if not dive.number.armstand:
-        push = _smooth(1.0 + t * RATE / 7)[:, None]
-        pose = np.where((t < 0)[:, None], CROUCH + push * (reach - CROUCH), pose)
-    return pose
+        begin = TWISTING
+        pose = pose + _smooth(u / 0.1) * (1.0 - _smooth((u - begin + 0.06) / 0.08)) * (wrapped - reach)
+    pose = pose + _smooth((u - begin) / SHAPING) * (shaped - pose)
+    pose = pose + _smooth((u - OPEN_AT - LATEST * faults.late) / OPENING) * (reach - pose)
+    if dive.number.armstand:
+        return pose
+    push = _smooth(1.0 + t * RATE / 7)[:, None]
+    return np.where((t < 0)[:, None], CROUCH + push * (reach - CROUCH), pose)
 
 
-def _body(pose: np.ndarray, size: float) -> np.ndarray:
-    """Points [T, 20, 3] in the body frame."""
-    a = np.radians(pose)
-    at = np.zeros((len(pose), POINTS, 3))
-
-    def ray(angle: np.ndarray, side: np.ndarray, length: float) -> np.ndarray:
-        """Straight down at angle 0, to the front at 90 degrees, `side` radians to the left."""
-        c = np.cos(side)
-        return length * np.stack([np.sin(angle) * c, np.sin(side), -np.cos(angle) * c], -1)
-
-    at[:, THORAX], at[:, NECK] = (0, 0, 0.50), (0, 0, 0.57)
-    at[:, HEAD] = at[:, NECK] + ray(np.pi - a[:, NOD], np.zeros(len(a)), 0.24)
-    for sign, (hip, knee, ankle, toe), (shoulder, elbow, wrist, hand) in (
-        (-1.0, (R_HIP, R_KNEE, R_ANKLE, R_TOE), (R_SHOULDER, R_ELBOW, R_WRIST, R_HAND)),
-        (1.0, (L_HIP, L_KNEE, L_ANKLE, L_TOE), (L_SHOULDER, L_ELBOW, L_WRIST, L_HAND)),
-    ):
-        thigh = a[:, HIP] + sign * a[:, SCISSORS]
-        shank, side = thigh - a[:, KNEE], sign * a[:, SPREAD]
-        at[:, hip] = (0, 0.085 * sign, 0)
-        at[:, knee] = at[:, hip] + ray(thigh, side, 0.43)
-        at[:, ankle] = at[:, knee] + ray(shank, side, 0.42)
-        at[:, toe] = at[:, ankle] + ray(shank + a[:, FOOT], side, 0.20)
-        arm, wing = a[:, SHOULDER], sign * a[:, WING]
-        at[:, shoulder] = (0, 0.17 * sign, 0.47)
-        at[:, elbow] = at[:, shoulder] + ray(arm, wing, 0.29)
-        at[:, wrist] = at[:, elbow] + ray(arm + a[:, ELBOW], wing - 0.32 * sign * (arm > 2.6), 0.26)
-        at[:, hand] = at[:, wrist] + ray(arm + a[:, ELBOW], 0.0 * wing, 0.15)
-    return at * size
+def _forward(dive: Dive) -> float:
+    """1 for somersaults to the diver's front, -1 for those to the back."""
+    return 1.0 if dive.number.forward else -1.0
 
 
-def _turn(body: np.ndarray, twist: np.ndarray, angle: np.ndarray, faces_water: bool) -> np.ndarray:
-    """Turn about the long axis by `twist`, then forward by `angle`, then towards or away from the platform."""
-    x, y, z = np.moveaxis(body, -1, 0)
+def _away(dive: Dive) -> float:
+    """1 where the head moves away from the platform at the start of the somersault (forward, back), else -1."""
+    return _forward(dive) * (1.0 if dive.number.faces_water else -1.0)
+
+
+def _over_rotation(dive: Dive) -> float:
+    return float(WORST_ENTRY * dive.faults.entry)
+
+
+def _somersault(dive: Dive, pose: np.ndarray, t: np.ndarray, size: float) -> np.ndarray:
+    """How far the trunk is turned to the front [T], rad: its speed is inverse to the moment of inertia."""
+    flight = dive.frames[1]
+    fine = np.linspace(0.0, flight / RATE, 12 * flight + 1)
+    speed = 1.0 / body.moment_of_inertia(body.points(poses(dive, fine), size))
+    turned = np.concatenate([[0.0], np.cumsum(speed[1:] + speed[:-1])])
+
+    armstand, forward = dive.number.armstand, _forward(dive)
+    start = np.pi if armstand else 0.0
+    # The diver leaves the platform leaning over the water, whichever way they then turn.
+    degrees = 9.0 if armstand else 12.0 if _away(dive) > 0 else 4.0
+    lean = np.radians(degrees) * forward * _away(dive)
+    end = forward * (np.pi * dive.number.somersaults + _over_rotation(dive))
+    angle = start + lean + np.interp(t, fine, turned / turned[-1]) * (end - lean)
+    before = t < 0
+    angle[before] = start + lean * _smooth(1.0 + t[before] * RATE / 8)
+    if not armstand:
+        angle[before] += np.radians(0.42 * pose[before, HIP])  # over the feet while crouched
+    under = np.maximum(t - fine[-1], 0.0)
+    return angle + forward * _over_rotation(dive) * np.minimum(under / 0.2, 1.0)
+
+
+def _path(dive: Dive, points: np.ndarray, t: np.ndarray) -> np.ndarray:
+    """Where the pelvis is [T, 3], of turned `points`: held on the platform, then falling, then sinking."""
+    take_off, flight, _ = dive.frames
+    airtime = flight / RATE
+    held = points[:, HANDS if dive.number.armstand else TOES].mean(1)
+    standing = np.stack([-0.06 - held[:, 0], 0.0 * t, PLATFORM + 0.02 - held[:, 2]], -1)
+    centre = body.centre_of_mass(points)
+    begin = centre[take_off] + standing[take_off]
+    end = (centre[:, 2] - points[:, HANDS, 2].min(1))[take_off + flight]  # its height when the hands touch the water
+    # The nominal jump speed, but for the rounding of the flight to whole frames.
+    up = (end - begin[2]) / airtime + GRAVITY * airtime / 2
+    far = dive.faults.distance
+    out = 0.75 + 0.45 * far if dive.number.armstand else 1.05 + (1.0 if far > 0 else 0.62) * far
+
+    fall = np.stack([begin[0] + out * t, begin[1] + 0.0 * t, begin[2] + up * t - GRAVITY * t * t / 2], -1)
+    under = np.maximum(t - airtime, 0.0)
+    wet = under > 0
+    along = out - 2.0 * np.sin(_over_rotation(dive) * _away(dive))  # a leaning body slides along its axis
+    fall[wet, 0] = begin[0] + out * airtime + 0.6 * along * under[wet]
+    fall[wet, 2] = end + (up - GRAVITY * airtime) * (1.0 - np.exp(-1.6 * under[wet])) / 1.6
+    return np.where((t < 0)[:, None], standing, fall - centre)
+
+
+def _turn(at: np.ndarray, twist: np.ndarray, angle: np.ndarray, faces_water: bool) -> np.ndarray:
+    """Body frame to world: turn about the long axis by `twist`, to the front by `angle`, then face the water or not."""
+    x, y, z = np.moveaxis(at, -1, 0)
     c, s = np.cos(twist)[:, None], np.sin(twist)[:, None]
     x, y = x * c - y * s, x * s + y * c
     c, s = np.cos(angle)[:, None], np.sin(angle)[:, None]
     x, z = x * c + z * s, z * c - x * s
     return np.stack([x, y, z] if faces_water else [-x, -y, z], -1)
-
-
-def _centre(points: np.ndarray) -> np.ndarray:
-    """Centre of mass [T, 3]."""
-    return sum(m * (points[:, i] * (1 - k) + points[:, j] * k) for i, j, m, k in SEGMENTS)  # type: ignore[return-value]
-
-
-def _inertia(points: np.ndarray) -> np.ndarray:
-    """Moment of inertia [T] about the somersault axis, per mass (m^2)."""
-    away = points - _centre(points)[:, None]
-    return sum(m * ((away[:, i] * (1 - k) + away[:, j] * k)[:, ::2] ** 2).sum(-1) for i, j, m, k in SEGMENTS)  # type: ignore[return-value]
 
 
 def _smooth(x: np.ndarray) -> np.ndarray:

@@ -56,7 +56,7 @@ def looks(dive: Dive) -> Looks:
     """How `dive` is filmed: the venue goes with the event, body and suit with the subject, the rest is its own."""
     body = np.random.Generator(np.random.PCG64([SEED, LOOKS, 1, dive.subject]))
     film = np.random.Generator(np.random.PCG64([SEED, LOOKS, 2, dive.index]))
-    suit = _near(body, (150, 112, 112), 40)
+    suit = _near(body, (150, 112, 112), 26)
     return Looks(
         venue=_venue(dive.event),
         size=body.uniform(0.95, 1.04),
@@ -65,17 +65,17 @@ def looks(dive: Dive) -> Looks:
         suit=suit,
         hair=suit if body.random() < 0.3 else _near(body, (60, 48, 40), 22),
         full_suit=bool(body.random() < 0.5),
-        azimuth=film.uniform(-0.32, 0.32),
+        azimuth=film.uniform(-0.3, 0.3),
         zoom=film.uniform(32.0, 35.0),
         drift=film.uniform(-0.04, 0.04),
-        follow=film.uniform(0.97, 1.0),
-        lag=film.uniform(0.0, 0.4),
-        aim=(film.uniform(-0.03, 0.03), film.uniform(-0.03, 0.03)),
+        follow=film.uniform(0.985, 1.0),
+        lag=film.uniform(0.0, 0.3),
+        aim=(film.uniform(-0.03, 0.03), film.uniform(-0.02, 0.02)),
         shake=film.uniform(0.0, 0.015),
-        light=film.uniform(0.97, 1.03),
+        light=film.uniform(0.975, 1.025),
         warmth=film.uniform(-0.015, 0.015),
         noise=film.uniform(1.0, 3.0),
-        quality=int(film.integers(18, 26)),
+        quality=int(film.integers(18, 25)),
         seed=int(film.integers(2**31)),
     )
 

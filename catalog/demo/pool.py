@@ -104,7 +104,7 @@ def _tower(draw: ImageDraw.ImageDraw, venue: Venue, edge: float) -> None:
 
 def _water(draw: ImageDraw.ImageDraw, venue: Venue, rng: np.random.Generator, width: int, height: int) -> None:
     top = _xy(0, FAR_EDGE)[1]
-    draw.rectangle([0, top - 8, width, top], fill=_mix(venue.wall, (255, 255, 255), 0.35))
+    draw.rectangle([0, top - 8, width, top], fill=_mix(venue.wall, (255, 255, 255), 0.25))
     for y in range(int(top), height):
         share = (y - top) / (height - top)
         draw.line([0, y, width, y], fill=_mix(_mix(venue.water, (255, 255, 255), 0.1), venue.water, min(1, 3 * share)))

@@ -20,6 +20,7 @@ JUDGES = 7
 GRAVITY = 9.81  # m / s^2
 RATE = 25  # frames per second
 PLATFORM = 3.0  # height over the water in m: low, so that a dive fits into 48 frames
+TWISTING = 0.45  # of the flight, where there are twists
 MARK_NOISE = 0.35  # points, of one judge on one dive
 JUDGE_BIAS = 0.15  # points, of one judge over an event
 

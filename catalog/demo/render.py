@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import av
+import av.error
 import joblib
 import numpy as np
 
@@ -19,6 +22,8 @@ from .programme import RATE, Dive, dives
 
 Progress = Callable[[int, int], None]
 
+ABANDONED = 600.0  # s after which an unfinished file is nobody's: a film takes less than one
+
 
 def make(root: Path, *, progress: Progress | None = None, workers: int | None = None) -> Path:
     """Render what is missing under `root`: ``videos/<id>.mp4`` and ``poses.npz``. Returns `root`.
@@ -27,7 +32,7 @@ def make(root: Path, *, progress: Progress | None = None, workers: int | None = 
     no harm. `progress` is told (films there, films in all); `workers` are processes, by default one per processor.
 
     Raises:
-        StoreError: the folder cannot be written, or the disk is full; what was finished stays.
+        StoreError: the folder cannot be written, the disk is full, a worker was killed; what was finished stays.
     """
     root = Path(root)
     return render(dives(), root, progress=progress, workers=workers)
@@ -37,11 +42,12 @@ def render(wanted: Sequence[Dive], root: Path, *, progress: Progress | None = No
     """`make` for some of the dives; the poses are always those of all."""
     try:
         (root / "videos").mkdir(parents=True, exist_ok=True)
+        sweep(root)
         missing = [dive for dive in wanted if not film(root, dive.id).is_file()]
         done = len(wanted) - len(missing)
         if progress:
             progress(done, len(wanted))
-        count = min(workers or os.cpu_count() or 1, max(1, len(missing)))
+        count = min(workers or joblib.cpu_count(), max(1, len(missing)))
         parallel = joblib.Parallel(n_jobs=count, return_as="generator")
         for _ in parallel(joblib.delayed(render_film)(dive, film(root, dive.id)) for dive in missing):
             done += 1
@@ -49,10 +55,18 @@ def render(wanted: Sequence[Dive], root: Path, *, progress: Progress | None = No
                 progress(done, len(wanted))
         if not (root / "poses.npz").is_file():
             write_poses(root / "poses.npz")
-    except OSError as error:
+    except (OSError, av.error.FFmpegError, BrokenProcessPool) as error:
         hint = "free some space or give another folder, then run it again: what is finished is kept"
         raise StoreError(f"the synthetic dives cannot be written: {error}", file=root, hint=hint) from error
     return root
+
+
+def sweep(root: Path) -> None:
+    """Remove what killed runs left unfinished; what is younger may belong to another run."""
+    for part in (*root.glob(".*.part"), *root.glob("videos/.*.part")):
+        with suppress(FileNotFoundError):
+            if time.time() - part.stat().st_mtime > ABANDONED:
+                part.unlink()
 
 
 def film(root: Path, name: str) -> Path:

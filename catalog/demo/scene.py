@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 from PIL import Image, ImageDraw
 
-from . import diver
+from . import body, diver
 from .looks import Colour, Looks, looks
 from .pool import DENSITY, LEFT, TOP, paint
 from .programme import RATE, Dive
@@ -19,17 +19,18 @@ from .splash import Splash
 WIDTH, HEIGHT = 160, 120
 SCALE = 2
 
-# Limbs: from, to, width in m at both ends, part of the body for the colour.
+# Limbs: from, to, width in m, part of the body for the colour. The suit lies over the trunk.
 LIMBS = (
-    (diver.R_HIP, diver.R_KNEE, 0.15, "leg"), (diver.L_HIP, diver.L_KNEE, 0.15, "leg"),
-    (diver.R_KNEE, diver.R_ANKLE, 0.105, "leg"), (diver.L_KNEE, diver.L_ANKLE, 0.105, "leg"),
-    (diver.R_ANKLE, diver.R_TOE, 0.075, "leg"), (diver.L_ANKLE, diver.L_TOE, 0.075, "leg"),
-    (diver.R_SHOULDER, diver.R_ELBOW, 0.09, "arm"), (diver.L_SHOULDER, diver.L_ELBOW, 0.09, "arm"),
-    (diver.R_ELBOW, diver.R_WRIST, 0.075, "arm"), (diver.L_ELBOW, diver.L_WRIST, 0.075, "arm"),
-    (diver.R_WRIST, diver.R_HAND, 0.065, "arm"), (diver.L_WRIST, diver.L_HAND, 0.065, "arm"),
-    (diver.R_SHOULDER, diver.R_HIP, 0.17, "trunk"), (diver.L_SHOULDER, diver.L_HIP, 0.17, "trunk"),
-    (diver.R_HIP, diver.L_HIP, 0.19, "suit"), (diver.PELVIS, diver.THORAX, 0.20, "trunk"),
+    (body.R_HIP, body.R_KNEE, 0.15, "skin"), (body.L_HIP, body.L_KNEE, 0.15, "skin"),
+    (body.R_KNEE, body.R_ANKLE, 0.105, "skin"), (body.L_KNEE, body.L_ANKLE, 0.105, "skin"),
+    (body.R_ANKLE, body.R_TOE, 0.075, "skin"), (body.L_ANKLE, body.L_TOE, 0.075, "skin"),
+    (body.R_SHOULDER, body.R_ELBOW, 0.09, "skin"), (body.L_SHOULDER, body.L_ELBOW, 0.09, "skin"),
+    (body.R_ELBOW, body.R_WRIST, 0.075, "skin"), (body.L_ELBOW, body.L_WRIST, 0.075, "skin"),
+    (body.R_WRIST, body.R_HAND, 0.065, "skin"), (body.L_WRIST, body.L_HAND, 0.065, "skin"),
+    (body.R_SHOULDER, body.R_HIP, 0.17, "trunk"), (body.L_SHOULDER, body.L_HIP, 0.17, "trunk"),
+    (body.PELVIS, body.THORAX, 0.20, "trunk"), (body.R_HIP, body.L_HIP, 0.19, "suit"),
 )  # fmt: skip
+OVER = 0.2  # m by which the suit counts as nearer
 
 
 class View:
@@ -70,16 +71,16 @@ class View:
 def joints(dive: Dive) -> np.ndarray:
     """Pixel positions [T, 16, 2] of MPII's joints, float32; out of the picture where the camera misses them."""
     look = looks(dive)
-    motion = diver.motion(dive, size=look.size)
+    motion = diver.motion(dive, look.size)
     view = View(look, motion)
-    points = motion.points[:, :16]
+    points = motion.points[:, : body.JOINTS]
     return np.stack([view.pixels(i, points[i]) for i in range(len(points))]).astype(np.float32)
 
 
 def frames(dive: Dive) -> Iterator[np.ndarray]:
     """The pictures of a dive: uint8 [120, 160, 3], RGB."""
     look = looks(dive)
-    motion = diver.motion(dive, size=look.size)
+    motion = diver.motion(dive, look.size)
     view = View(look, motion)
     rng = np.random.Generator(np.random.PCG64([look.seed, 1]))
     pool = paint(look.venue, edge=float(np.cos(look.azimuth)))
@@ -117,28 +118,21 @@ def _draw_body(draw: ImageDraw.ImageDraw, look: Looks, view: View, frame: int, p
     depth = view.depth(points)
     depth = depth - depth.mean()
     scale = view.zoom[frame] * SCALE * look.size * look.girth
-    colours = {
-        "leg": look.skin,
-        "arm": look.skin,
-        "suit": look.suit,
-        "trunk": look.suit if look.full_suit else look.skin,
-    }
-    parts: list[tuple[float, tuple[int, int, float, Colour] | None]] = [
-        ((depth[i] + depth[j]) / 2, (i, j, width, colours[part])) for i, j, width, part in LIMBS
-    ]
-    parts.append((depth[diver.HEAD], None))
+    colours = {"skin": look.skin, "suit": look.suit, "trunk": look.suit if look.full_suit else look.skin}
+    parts: list[tuple[float, tuple[int, int, float, str] | None]] = [(depth[body.HEAD], None)]
+    parts += [((depth[limb[0]] + depth[limb[1]]) / 2 - OVER * (limb[3] == "suit"), limb) for limb in LIMBS]
     for far, limb in sorted(parts, key=lambda part: -part[0]):
         shade = 0.9 - 0.5 * float(np.clip(far, -0.3, 0.3))
         if limb is None:
             _draw_head(draw, look, at, scale / look.girth, shade)
         else:
-            i, j, width, colour = limb
-            _capsule(draw, at[i], at[j], width * scale, _shaded(colour, shade))
+            begin, end, width, part = limb
+            _capsule(draw, at[begin], at[end], width * scale, _shaded(colours[part], shade))
 
 
 def _draw_head(draw: ImageDraw.ImageDraw, look: Looks, at: np.ndarray, scale: float, shade: float) -> None:
-    neck, top = at[diver.NECK], at[diver.HEAD]
-    _capsule(draw, at[diver.THORAX], neck, 0.11 * scale, _shaded(look.skin, shade * 0.92))
+    neck, top = at[body.NECK], at[body.HEAD]
+    _capsule(draw, at[body.THORAX], neck, 0.11 * scale, _shaded(look.skin, shade * 0.92))
     face, crown = neck + 0.5 * (top - neck), neck + 0.66 * (top - neck)
     _disc(draw, face, 0.105 * scale, _shaded(look.skin, shade))
     _disc(draw, crown, 0.1 * scale, _shaded(look.hair, shade))
