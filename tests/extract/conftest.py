@@ -8,6 +8,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from joblib.externals.loky import get_reusable_executor
 from PIL import Image
 
 from aqa.extract.frames import Chunk
@@ -104,3 +105,9 @@ def frame_folder(tmp_path: Path) -> Callable[..., Path]:
         return folder
 
     return make
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_idle_processes() -> None:
+    """joblib keeps its workers for later calls; the tests here count processes."""
+    get_reusable_executor().shutdown(wait=True)
