@@ -22,6 +22,7 @@ from .programme import RATE, Dive, dives
 
 Progress = Callable[[int, int], None]
 
+REPEATABLE = "threads=1:rc-lookahead=0:mbtree=0:weightp=0"  # x264 looking ahead gives other bytes every few runs
 ABANDONED = 600.0  # s after which an unfinished file is nobody's: a film takes less than one
 
 
@@ -79,12 +80,13 @@ def render_film(dive: Dive, path: Path) -> None:
     with whole(path) as temporary, av.open(str(temporary), "w", format="mp4") as container:
         quality = looks(dive).quality
         if "libx264" in av.codecs_available:
-            stream = container.add_stream("libx264", rate=RATE, options={"crf": str(quality), "preset": "veryfast"})
+            options = {"crf": str(quality), "preset": "veryfast", "x264-params": REPEATABLE}
+            stream = container.add_stream("libx264", rate=RATE, options=options)
         else:
             stream = container.add_stream("mpeg4", rate=RATE)
             stream.codec_context.qmin = stream.codec_context.qmax = max(2, quality - 19)
         stream.width, stream.height, stream.pix_fmt = scene.WIDTH, scene.HEIGHT, "yuv420p"
-        stream.codec_context.thread_count = 1  # the bytes do not depend on the machine's processors
+        stream.codec_context.thread_count = 1
         container.metadata["comment"] = "synthetic: rendered by aqa, no real dive"
         for picture in scene.frames(dive):
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
