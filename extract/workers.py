@@ -114,7 +114,11 @@ class _Worker:
 
     def __init__(self, wanted: Mapping[str, Wanted], memory: int) -> None:
         self._context = multiprocessing.get_context("spawn")
-        self._shared = self._context.RawArray("B", SLOTS * CHUNK_BYTES)
+        try:
+            self._shared = self._context.RawArray("B", SLOTS * CHUNK_BYTES)
+        except OSError as error:
+            hint = "free some memory or space for temporary files, or decode in one process with workers=0"
+            raise AqaError(f"a decoding process cannot be given its memory: {error}", hint=hint) from error
         self._slots = np.frombuffer(self._shared, np.uint8).reshape(SLOTS, CHUNK_BYTES)
         self._job = (wanted, memory)
         self.tasks: deque[int] = deque()

@@ -52,6 +52,9 @@ def run_verb(verb: Callable[..., Any]) -> Callable[..., Any]:
             raise typer.Exit(143) from error
         except BrokenPipeError:  # `aqa ... | head`
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        except OSError as error:  # a full disk, no permission, a file that went away: the message names it
+            _print(f"error: {error}; what was finished is kept")
+            raise typer.Exit(3) from error
 
     return command
 
