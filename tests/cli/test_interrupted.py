@@ -1,4 +1,4 @@
-"""Real processes that are interrupted, killed, run out of space or run together: nothing is lost, nothing is half done."""
+"""Real processes that are interrupted, killed, starved of space or doubled: nothing is lost, nothing is half done."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ def test_two_extractors_at_once(own_videos: Path, undisturbed: bytes, tmp_path: 
 
 def test_shards_make_the_same_file(own_videos: Path, undisturbed: bytes, tmp_path: Path):
     for shard in ("2/2", "1/2"):
-        process = start(command(own_videos, tmp_path, "--shard", shard), tmp_path)
+        process = start(command(own_videos, tmp_path, "--shard", shard, "--limit", "4"), tmp_path)
         _, said = process.communicate()
         assert process.returncode == 0, said
     assert packed(tmp_path) == undisturbed
