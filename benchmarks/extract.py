@@ -1,4 +1,4 @@
-"""How near extraction comes to its floor, and how far it is from the loop that one would write: ratios of one run.
+"""How near `aqa extract` comes to its floor, and how far it is from the loop that one would write: ratios of one run.
 
     python benchmarks/extract.py --out OUT.json [--videos FOLDER] [--backbone c3d.random] [--device auto]
 
@@ -10,7 +10,9 @@ clock: clips per second over the slower of the bare forward and of decoding alon
 from __future__ import annotations
 
 import argparse
+import csv
 import resource
+import subprocess
 import sys
 import tempfile
 import time
@@ -69,6 +71,16 @@ def make_videos(folder: Path, count: int) -> list[Path]:
     return paths
 
 
+def whole_command(folder: Path, samples: Sequence[tuple[str, Media]], backbone: str, plan: str, device: str) -> None:
+    """`aqa extract` as a user starts it: imports, weights, files and packing included."""
+    with (folder / "samples.csv").open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(("id", "media", "score"))
+        rows.writerows((name, media.path.resolve(), 1.0) for name, media in samples)
+    words = ["extract", "csv", "--root", folder, "--cache", folder / "cache", "--backbone", backbone, "--plan", plan]
+    subprocess.run([sys.executable, "-m", "aqa", *words, "--device", device, "--quiet"], check=True)
+
+
 def bare_forward(job: Job, device: str, batch: int, clips: int) -> Callable[[], None]:
     net = prepare(job.module, job.precision, device)
     shape = (batch, job.plan.length, *job.pixels.crop, 3)
@@ -119,7 +131,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path)
     parser.add_argument("--videos", type=Path, help="folder of videos; made if not given")
-    parser.add_argument("--count", type=int, default=24, help="videos to extract; those of the folder again and again")
+    parser.add_argument("--count", type=int, default=60, help="videos to extract; those of the folder again and again")
     parser.add_argument("--backbone", default="c3d.random")
     parser.add_argument("--plan", default="10x16@103")
     for name in ("device", "precision"):
@@ -129,14 +141,16 @@ def main() -> None:
     args = parser.parse_args()
 
     choice = choose(args.device, args.precision)
-    used = resources(choice.device, workers=args.workers, threads=args.threads, batch=args.batch)
+    asked = {name: getattr(args, name) for name in ("workers", "threads", "batch")}
+    used = resources(choice.device, **asked, precision=choice.precision)
     found = resolve(args.backbone)
     job = Job(found.name, found.net, found.pixels, parse_plan(args.plan), choice.precision)
     print(f"{choice.reason}\n{used}", file=sys.stderr)
     with tempfile.TemporaryDirectory() as folder:
         paths = sorted(args.videos.iterdir()) if args.videos else make_videos(Path(folder), 4)
         samples = [(f"{i}", Media(paths[i % len(paths)])) for i in range(args.count)]
-        result = run(samples, job, choice.device, asdict(used))
+        command = measured(lambda: whole_command(Path(folder), samples, args.backbone, args.plan, args.device))
+        result = run(samples, job, choice.device, asdict(used), command)
     result |= {
         "backbone": found.name,
         "plan": args.plan,
@@ -148,13 +162,16 @@ def main() -> None:
     write(result, args.out)
 
 
-def run(samples: Sequence[tuple[str, Media]], job: Job, device: str, used: dict[str, int]) -> dict[str, object]:
+def run(
+    samples: Sequence[tuple[str, Media]], job: Job, device: str, used: dict[str, int], command: Cost
+) -> dict[str, object]:
     torch.set_num_threads(used["threads"])
     done: list[Done] = []
     costs = {
+        "command": command,
         "engine": measured(
             lambda: done.extend(r for r in extract(samples, [job], device=device, **used) if isinstance(r, Done))
-        )
+        ),
     }
     clips = sum(len(r.features) for r in done)
     share = -(-clips // 4)
@@ -175,16 +192,18 @@ def run(samples: Sequence[tuple[str, Media]], job: Job, device: str, used: dict[
     }
     if torch.device(device).type == "cpu":
         floor = costs["forward"].cores + costs["decoding"].cores
-        result["floor_over_engine"] = floor / costs["engine"].cores
-        result["loop_over_engine"] = loop * costs["loop"].cores / costs["engine"].cores
+        for name in ("command", "engine"):
+            result[f"floor_over_{name}"] = floor / costs[name].cores
+            result[f"loop_over_{name}"] = loop * costs["loop"].cores / costs[name].cores
         return result
     wanted = {job.name: Wanted(job.plan)}
     media = [m for _, m in samples]
     costs["decoding_alone"] = measured(lambda: [None for _ in decode(media, wanted, workers=used["workers"])])
     floor = max(costs["forward"].clock, costs["decoding_alone"].clock)
     result["seconds"] = {name: asdict(cost) for name, cost in costs.items()}
-    result["floor_over_engine"] = floor / costs["engine"].clock
-    result["loop_over_engine"] = loop * costs["loop"].clock / costs["engine"].clock
+    for name in ("command", "engine"):
+        result[f"floor_over_{name}"] = floor / costs[name].clock
+        result[f"loop_over_{name}"] = loop * costs["loop"].clock / costs[name].clock
     return result
 
 

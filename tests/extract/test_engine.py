@@ -251,6 +251,7 @@ def test_resources_say_what_was_chosen(monkeypatch) -> None:
     monkeypatch.setattr("aqa.extract.engine.cores", lambda: 16)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 16)
     assert str(resources("cpu")) == "4 decoding processes, 16 torch threads, batches of 2 clips"
+    assert resources("cpu", precision="bf16").batch == 1
     assert str(resources("cuda")) == "15 decoding processes, 4 torch threads, batches of 32 clips"
     assert (
         str(resources("cpu", workers=0, threads=2, batch=1)) == "decoding in line, 2 torch threads, batches of 1 clips"
