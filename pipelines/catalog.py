@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json as json_module
 import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -48,6 +47,8 @@ def read_dataset(
     name: str, root: Path | None, *, released_frames: bool = False, options: Sequence[str] | None = None
 ) -> Dataset:
     """Read a data set with options as text. Values are read as JSON (true, 30) where they are, else as they stand."""
+    import json as json_module
+
     from .. import catalog
     from ..errors import UsageError
 

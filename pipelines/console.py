@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json as json_module
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -30,6 +29,8 @@ class Console:
     def result(self, value: Any, text: Any = None) -> None:
         """The result: `value` as JSON with --json, else `text` (a string, or something that rich renders)."""
         if self.json:
+            import json as json_module
+
             print(json_module.dumps(value, indent=1, ensure_ascii=False, allow_nan=False), flush=True)  # noqa: T201
         elif isinstance(text, str):
             print(text, flush=True)  # noqa: T201

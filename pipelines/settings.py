@@ -16,7 +16,6 @@ The file is looked for in the working directory and then upwards; ``AQA_CONFIG``
 from __future__ import annotations
 
 import os
-import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -50,6 +49,8 @@ class Settings:
 
 def load_settings() -> Settings:
     """The nearest aqa.toml. Raises UsageError for a file that is no TOML or has keys that aqa does not know."""
+    import tomllib  # here, as all that `aqa --help` does without
+
     named = os.environ.get("AQA_CONFIG")
     folders = [Path.cwd(), *Path.cwd().parents]
     path = Path(named) if named else next((f / FILE for f in folders if (f / FILE).is_file()), None)
