@@ -96,8 +96,8 @@ def select_store(root: Path, dataset: str, features: str) -> FeatureStore:
     if not found:
         names = ", ".join(store.name for store in stores)
         hint = (
-            f"{f'there are {names}; ' if names else ''}`aqa extract {dataset} --backbone {stream}` makes it, "
-            f"`aqa cache import {dataset} PATH --as {stream}` takes it from files"
+            f"{f'there are {names}; ' if names else ''}`aqa extract {dataset} --backbone {stream}` makes it if that is "
+            f"a backbone, `aqa cache import {dataset} PATH --as {stream}` takes it from files"
         )
         raise StoreError(f"no features '{features}' of {dataset}", file=root, field="features", hint=hint)
     if len(found) > 1:

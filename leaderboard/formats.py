@@ -6,13 +6,16 @@ import csv
 import io
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .table import SAME, Row
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
+    from rich.console import Console, ConsoleOptions, RenderResult
+
+Column = tuple[str, Callable[[Row], str]]
 
 
 def to_json(rows: Sequence[Row]) -> str:
@@ -46,23 +49,56 @@ def to_markdown(rows: Sequence[Row]) -> str:
     return "\n\n".join(parts) + "\n" if parts else "no runs\n"
 
 
-def to_terminal(rows: Sequence[Row]) -> RenderableType:
-    """The same tables for rich to print; floors are dimmed and marked, so that colour is not needed."""
-    from rich.console import Group
-    from rich.table import Table
-    from rich.text import Text
+# What a narrow terminal goes without, first to go first; head, correlation and interval always stay.
+LEAST = ("parameters", "ms/sample", "fit s", "Kendall", "R-l2 x100", "sd", "MAE", "seeds", "features", "flags")
 
-    parts: list[Any] = []
-    for title, note, section in _sections(rows):
-        columns = _columns(section)
-        table = Table(title=Text(title), title_justify="left", caption=Text(note), caption_justify="left", box=None)
-        for name, _ in columns:
-            left = name in ("head", "flags")
-            table.add_column(name, justify="left" if left else "right", overflow="fold", no_wrap=not left)
-        for row in section:
-            table.add_row(*(Text(cell(row)) for _, cell in columns), style="dim" if row["floor"] else None)
-        parts += [table, Text("")]
-    return Group(*parts) if parts else Text("no runs")
+
+@dataclass(frozen=True)
+class Tables:
+    """The tables for rich to print: as many columns as the terminal is wide, and a line that names the others."""
+
+    rows: Sequence[Row]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        from rich.table import Table
+        from rich.text import Text
+
+        if not self.rows:
+            yield Text("no runs")
+        for title, note, section in _sections(self.rows):
+            columns, left_out = _fitting(_columns(section), section, options.max_width)
+            caption = note + (f"; no room for: {', '.join(left_out)}" if left_out else "")
+            table = Table(
+                title=Text(title), title_justify="left", caption=Text(caption), caption_justify="left", box=None
+            )
+            for name, _ in columns:
+                left = name in ("head", "flags")
+                table.add_column(name, justify="left" if left else "right", overflow="fold", no_wrap=not left)
+            for row in section:
+                # floors are dimmed and marked, so that colour is not needed
+                table.add_row(*(Text(cell(row)) for _, cell in columns), style="dim" if row["floor"] else None)
+            yield table
+            yield Text("")
+
+
+def to_terminal(rows: Sequence[Row]) -> Tables:
+    """The same tables for a terminal."""
+    return Tables(rows)
+
+
+def _fitting(columns: Sequence[Column], section: Sequence[Row], width: int) -> tuple[list[Column], list[str]]:
+    """The columns that fit into `width` characters, and the names of those left out, empty ones apart."""
+    filled = [(n, cell) for n, cell in columns if n == "head" or any(cell(row) for row in section)]
+    wide = {n: 2 + max(len(n), *(len(cell(row)) for row in section)) for n, cell in filled}
+    if "flags" in wide:
+        wide["flags"] = min(wide["flags"], 22)  # they fold
+    left_out = []
+    for name in LEAST:
+        if sum(wide.values()) <= width:
+            break
+        if wide.pop(name, None) is not None:
+            left_out.append(name)
+    return [column for column in filled if column[0] in wide], left_out
 
 
 def _sections(rows: Sequence[Row]) -> list[tuple[str, str, list[Row]]]:
@@ -86,7 +122,7 @@ def _note(section: Sequence[Row]) -> str:
     return "; ".join(parts)
 
 
-def _columns(section: Sequence[Row]) -> list[tuple[str, Callable[[Row], str]]]:
+def _columns(section: Sequence[Row]) -> list[Column]:
     def number(name: str, digits: int) -> Callable[[Row], str]:
         return lambda row: "" if row.get(name) is None else f"{row[name]:.{digits}f}"
 

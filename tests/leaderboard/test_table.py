@@ -102,3 +102,15 @@ def test_formats(make_run):
     assert "a|b C=1" in shown
     assert f"{rows[0]['spearman']:.3f}" in shown
     assert formats.to_markdown([]) == "no runs\n"
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 140, 200])
+def test_a_narrow_terminal_goes_without_columns_and_says_which(make_run, width: int):
+    rows = table.rows([make_run("svr", changed={"C": 100.0}), make_run("mean", floor=True, noise=50.0)], count=100)
+    terminal = Console(width=width, record=True, file=io.StringIO())
+    terminal.print(formats.to_terminal(rows))
+    shown = terminal.export_text()
+    assert "svr C=100" in shown
+    assert f"[{rows[0]['ci_low']:.3f}, {rows[0]['ci_high']:.3f}]" in shown
+    assert ("no room for: parameters" in " ".join(shown.split())) == (width < 140)
+    assert ("floor" in shown) == (width >= 80)
