@@ -77,6 +77,8 @@ def extract_dataset(
         streams.append(keep_precision(one, where.cache, dataset.name) if precision == "auto" else one)
     if dry_run:
         return _dry_run(dataset, samples, streams, where, console)
+    if where.dataset in catalog.EMBEDDED:
+        _render(dataset, where.root, console)
     stores = [one.store(where.cache, dataset, choice) for one in streams]
     todo = [_todo(store, dataset, samples, overwrite, console) for store in stores]
     tally = _Tally(dataset.name, stores)
@@ -151,8 +153,6 @@ class _Tally:
 
 def _read(where: Place, released_frames: bool, options: Sequence[str] | None, console: Console) -> Dataset:
     dataset = read_dataset(where.dataset, where.root, released_frames=released_frames, options=options)
-    if where.dataset in catalog.EMBEDDED:
-        _render(dataset, where.root, console)
     for problem in dataset.problems[:5]:
         console.say(f"{problem.sample}, {problem.field}: {problem.message}")
     if len(dataset.problems) > 5:
