@@ -44,3 +44,15 @@ def test_verb_and_options_exist(page: str, line: str):
     assert not wrong, f"{page}: {line}: {wrong}"
     if hasattr(command, "commands") and command.commands:
         assert not [w for w in words if not w.startswith("-")], f"{page}: {line}: no such verb"
+
+
+def test_the_reference_is_of_this_version():
+    """`make docs` writes docs/cli.md."""
+    page = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
+    todo = [("aqa", get_command(app))]
+    while todo:
+        name, command = todo.pop()
+        todo += [(f"{name} {word}", inner) for word, inner in getattr(command, "commands", {}).items()]
+        section = page.split(f"# `{name}`\n")[1].split("\n## ")[0] if name != "aqa" else page
+        missing = [option for option in options_of(command) if not re.search(rf"[` ]{option}\b", section)]
+        assert not missing, name
