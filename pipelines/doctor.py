@@ -18,8 +18,8 @@ def doctor(*, json: Json = False, quiet: Quiet = False) -> dict[str, Any]:
 
     Example: aqa doctor --json
     """
-    import av
     import torch
+    from av import library_versions
 
     from ..extract.precision import choose
     from .versions import versions
@@ -32,7 +32,7 @@ def doctor(*, json: Json = False, quiet: Quiet = False) -> dict[str, Any]:
         parent = parent.parent
     facts: dict[str, Any] = {
         "versions": versions(),
-        "ffmpeg_libraries": {name: ".".join(map(str, v)) for name, v in sorted(av.library_versions.items())},
+        "ffmpeg_libraries": {name: ".".join(map(str, v)) for name, v in sorted(library_versions.items())},
         "device": choice.device,
         "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
         "precision": choice.precision,
