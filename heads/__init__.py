@@ -18,7 +18,7 @@ from ..errors import BadParameter, MissingExtra, StoreError, UnknownName
 from .base import FeatureSet, Fitted, Head, Judgement, Needs, Ragged
 from .config import changed, config_of, parameters, parse_settings, split_settings
 from .folds import out_of_fold
-from .needs import unmet
+from .fusion import FusedHeads, fit_head, fused_folders, unmet
 from .saving import read_head
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "Ragged",
     "changed",
     "config_of",
+    "fit_head",
     "head_class",
     "head_names",
     "load_head",
@@ -108,6 +109,9 @@ def load_head(folder: Path | str, device: str = "cpu") -> Fitted:
         UnsafePickle: the files ask for more than the head is made of.
     """
     folder = Path(folder)
+    fused = fused_folders(folder)
+    if fused is not None:
+        return FusedHeads({name: load_head(part, device) for name, part in fused.items()})
     plain = read_head(folder)
     cls = head_class(plain["head"])
     foreign = sorted(plain["config"].keys() - parameters(cls).keys())

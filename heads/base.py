@@ -137,7 +137,10 @@ class Needs:
 class Fitted(Protocol):
     """One trained head."""
 
-    info: Mapping[str, Any]  # plain values: {"epoch": 37, "selected_on": "val", "parameters": 295554, ...}
+    @property
+    def info(self) -> Mapping[str, Any]:
+        """Plain values: {"epoch": 37, "selected_on": "val", "parameters": 295554, ...}."""
+        ...
 
     def predict(self, data: FeatureSet) -> Judgement:
         """Judge every sample of `data`. The truth in `data` is not looked at. Raises UnmetNeeds for other shapes."""

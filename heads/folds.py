@@ -8,6 +8,7 @@ import numpy as np
 
 from ..errors import UsageError
 from .base import FeatureSet, Head, Judgement
+from .fusion import fit_head
 
 
 def out_of_fold(
@@ -30,7 +31,8 @@ def out_of_fold(
     parts: list[list[Judgement]] = [[] for _ in seeds]
     for index in indices:
         held_out = train.take(index)
-        fitted = head.fit(train.take(np.setdiff1d(np.arange(len(train)), index)), None, seeds=seeds, device=device)
+        rest = train.take(np.setdiff1d(np.arange(len(train)), index))
+        fitted = fit_head(head, rest, None, seeds=seeds, device=device)
         judged: dict[int, Judgement] = {}  # a head that the seed does not change is one object, predicted once
         for part, one in zip(parts, fitted, strict=True):
             if id(one) not in judged:

@@ -39,7 +39,7 @@ def _fit_and_write(job: Job, seeds: Sequence[int]) -> None:
             train, val = train.take([rows[i] for i in fit_ids]), train.take([rows[i] for i in val_ids])
     history: list[Mapping[str, Any]] = []
     started = time.perf_counter()
-    fitted = job.head.fit(train, val, seeds=seeds, device=job.device, log=history.append)
+    fitted = heads_room.fit_head(job.head, train, val, seeds=seeds, device=job.device, log=history.append)
     seconds = (time.perf_counter() - started) / len(seeds)
     held = _held_out_judgements(job, fitted, whole, val, seeds)
     for k, (seed, one) in enumerate(zip(seeds, fitted, strict=True)):
