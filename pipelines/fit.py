@@ -20,7 +20,10 @@ def fit(
         str | None, typer.Option("--features", help="Stream of cached features (i3d, i3d+c3d, i3d@FINGERPRINT).")
     ] = None,
     set_: Annotated[
-        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Parameter; HEAD.NAME=VALUE for one head.")
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="NAME=VALUE", help="Parameter of the heads that have it; HEAD.NAME=VALUE: of one."
+        ),
     ] = None,
     seeds: Annotated[int, typer.Option("--seeds", min=1, help="How many seeds: 0, 1, ...")] = 3,
     target: Annotated[str | None, typer.Option("--target", help="Target, where the set has several.")] = None,

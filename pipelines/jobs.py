@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .. import heads as heads_room
 from ..catalog.base import Dataset, Fold, Protocol, Range, Target
-from ..errors import BadParameter, StoreError, UnknownName, UnmetNeeds, UsageError
+from ..errors import MissingExtra, StoreError, UnknownName, UnmetNeeds, UsageError
 from ..heads.base import FeatureSet, Head
 from ..leaderboard.runs import RunKey
 from .feature_set import feature_set, read_streams, usable_ids
@@ -68,7 +68,8 @@ class Job:
         ids = sorted({i for fold in folds for i in (*fold.train, *fold.test)} & set(self.data.ids))
         labels = [[i, by_id[i].targets[self.target.name], by_id[i].difficulty, list(by_id[i].judges)] for i in ids]
         parts = [[list(fold.train), list(fold.test)] for fold in folds]
-        return hashlib.sha256(json.dumps([parts, labels, self.range]).encode()).hexdigest()[:16]
+        stated = None if self.range_source == "train" else self.range  # that of train differs from fold to fold
+        return hashlib.sha256(json.dumps([parts, labels, stated]).encode()).hexdigest()[:16]
 
     def key(self, seed: int) -> RunKey:
         """The run of one seed."""
@@ -106,7 +107,7 @@ def plan_jobs(
 
     Raises UsageError and its kin for what is wrong with the command, StoreError for missing features.
     """
-    made = _make_heads(heads, settings)
+    made = _make_heads(heads, settings, console)
     stores, dataset = _find(where, features, made)
     protocol, chosen_target = dataset.protocol(where.protocol), dataset.target(target)
     if group is not None and group not in protocol.groups:
@@ -179,22 +180,25 @@ def _find(where: Place, features: str | None, heads: Sequence[Head]) -> tuple[li
     raise StoreError(f"{where.dataset} has no cached features", file=where.cache, hint=hint)
 
 
-def _make_heads(names: Sequence[str], settings: Sequence[str]) -> list[Head]:
-    chosen = heads_room.head_names() if "all" in names else list(dict.fromkeys(names))
-    for_all: dict[str, str] = {}
-    for_one: dict[str, dict[str, str]] = {}
-    for text in settings:
-        name, equals, value = text.partition("=")
-        if not equals:
-            raise BadParameter(f"--set {text}: no '='", hint="write NAME=VALUE or HEAD.NAME=VALUE")
-        head, dot, parameter = name.partition(".")
-        if dot and head not in chosen:
-            raise UnknownName("head in --set", head, chosen)
-        if dot:
-            for_one.setdefault(head, {})[parameter] = value
-        else:
-            for_all[name] = value
-    return [heads_room.make_head(name, {**for_all, **for_one.get(name, {})}) for name in chosen]
+def _make_heads(names: Sequence[str], settings: Sequence[str], console: Console) -> list[Head]:
+    """NAME=VALUE is for every head that has such a parameter, HEAD.NAME=VALUE for one; the latter wins."""
+    known: dict[str, Mapping[str, Any]] = {}
+    for name in heads_room.head_names() if "all" in names else dict.fromkeys(names):
+        try:
+            known[name] = heads_room.parameters(heads_room.head_class(name))
+        except MissingExtra as error:
+            if name in names:
+                raise
+            console.say(f"{name} left out: {error}")
+    given: dict[str, dict[str, str]] = {name: {} for name in known}
+    for full, value in sorted(heads_room.split_settings(settings).items(), key=lambda item: "." in item[0]):
+        head, dot, parameter = full.rpartition(".")
+        if dot and head not in known:
+            raise UnknownName("head in --set", head, known)
+        takers = [head] if dot else [name for name in known if parameter in known[name]]
+        for name in takers or list(known)[:1]:  # one that does not have it refuses it and suggests the nearest
+            given[name][parameter] = value
+    return [heads_room.make_head(name, given[name]) for name in known]
 
 
 def _flags(dataset: Dataset, protocol: Protocol) -> tuple[str, ...]:

@@ -140,3 +140,26 @@ def test_export_and_import_give_the_same_features(extracted, own_videos: Path, a
     refused = aqa("predict", own_videos / "clip 1.mp4", "--run", same[1]["run_id"])
     assert refused.exit_code == 2
     assert "imported" in refused.stderr
+
+
+def test_folds_made_here_are_one_row_and_streams_are_fused(aqa, value, tmp_path: Path):
+    """No split in samples.csv and no stated range: five grouped folds, each with the range of its train part."""
+    rng = np.random.default_rng(0)
+    root = tmp_path / "set"
+    root.mkdir()
+    lines = [f"s{k:02d},s{k:02d}.mp4,{rng.uniform(0, 50):.2f}" for k in range(30)]
+    (root / "samples.csv").write_text("\n".join(["id,media,score", *lines]) + "\n")
+    for stream, width in (("a", 8), ("b", 5)):
+        (tmp_path / stream).mkdir()
+        for k in range(30):
+            np.save(tmp_path / stream / f"s{k:02d}.npy", rng.normal(size=(2, width)).astype(np.float32))
+        value(aqa("cache", "import", "csv", tmp_path / stream, "--root", root, "--as", stream, "--json"))
+    heads = ("--head", "ridge", "--head", "dae", "--head", "mean", "--set", "dae.epochs=2")
+    rows = value(aqa("fit", "csv", "--features", "a+b", *heads, "--seeds", 1, "--json"))
+    assert len(rows) == 15
+    table = value(aqa("leaderboard", "csv", "--json", "--resamples", 100))
+    assert {row["head"]: row["features"] for row in table} == {"ridge": "a+b", "dae": "a+b", "mean": ""}
+    assert not [flag for row in table for flag in row["flags"] if "folds" in flag]
+    whole = value(aqa("fit", "csv", "--features", "a+b", "--head", "all", "--set", "epochs=1", "--seeds", 1, "--json"))
+    assert {"ridge", "svr", "lightgbm", "dae", "mlp", "gdlt", "mean"} <= {row["head"] for row in whole}
+    assert not {"difficulty", "dae-mt"} & {row["head"] for row in whole}  # no difficulty here
