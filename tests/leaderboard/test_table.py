@@ -117,20 +117,15 @@ def test_spreads_are_judged_and_shown_where_a_head_gives_them(make_run):
     assert dae["sharpness"] == 3.0
     both = table.rows([*runs, make_run("ridge")], count=100)
     text = formats.to_markdown(both)
-    header, ridge = (
-        next(line for line in text.splitlines() if line.startswith(start)) for start in ("| head", "| ridge")
-    )
+    lines = text.splitlines()
+    header, ridge = (next(line for line in lines if line.startswith(start)) for start in ("| head", "| ridge"))
     cells = dict(zip(header.split("|"), ridge.split("|"), strict=True))
     assert cells[" coverage "].strip() == cells[" NLL "].strip() == ""
     assert f"| {dae['coverage']:.3f} | {dae['nll']:.2f} |" in text
     assert "coverage: of the heads' own 90% intervals" in text
-    folds = [make_run("dae", spread=sd, fold=fold, folds=2) for fold, sd in ((0, 4.0), (1, 6.0))]
-    row = table.rows(folds, count=100)[0]
-    assert row["sharpness"] == 5.0
-    half = table.rows(
-        [make_run("core", spread=sd, fold=fold, folds=2) for fold, sd in ((0, 4.0), (1, None))], count=100
-    )
-    assert half[0]["sharpness"] is None
+    for other, wanted in ((6.0, 5.0), (None, None)):
+        folds = [make_run(f"dae{other}", spread=sd, fold=fold, folds=2) for fold, sd in ((0, 4.0), (1, other))]
+        assert table.rows(folds, count=100)[0]["sharpness"] == wanted
 
 
 @pytest.mark.parametrize("width", [60, 80, 100, 140, 200])
