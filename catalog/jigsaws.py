@@ -75,6 +75,7 @@ def read(root: Path, *, media: str | Path | None = None) -> Dataset:
                 targets={"grs": float(sum(labels[trial])), **dict(zip(ITEMS, map(float, labels[trial]), strict=True))},
                 media=None if found is None else Media(found.paths[n]),
                 group=task,
+                judges=tuple(map(float, labels[trial])),  # one rater's items, which MUSDL models as its judges
                 subject=surgeon,
                 attributes={"skill": SKILLS[skills[trial]]} if trial in skills else {},
             )

@@ -57,8 +57,12 @@ HEADS: dict[str, str] = {
     "random-forest": "aqa.heads.trees:RandomForest",
     "lightgbm": "aqa.heads.trees:LightGbm",
     "mlp": "aqa.heads.mlp:Mlp",
+    "usdl": "aqa.heads.usdl:Usdl",
+    "musdl": "aqa.heads.usdl:Musdl",
     "dae": "aqa.heads.dae:Dae",
     "dae-mt": "aqa.heads.dae:DaeMt",
+    "dae-musdl": "aqa.heads.dae_plugged:DaeMusdl",
+    "dae-core": "aqa.heads.dae_plugged:DaeCore",
     "core": "aqa.heads.core:Core",
     "gdlt": "aqa.heads.gdlt:Gdlt",
 }

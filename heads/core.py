@@ -3,7 +3,6 @@ Quality Assessment, ICCV 2021): how much better is this than a train sample whos
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -15,7 +14,7 @@ from .base import FeatureSet, Needs
 from .batches import Batch, exemplars_of, only
 from .config import demand
 from .exemplars import Bank, By, choose_by
-from .layers import mean_clips
+from .layers import LinearCopies, mean_clips
 from .noise import Noise
 from .torch_head import Spec, Step, TorchHead, Units
 
@@ -36,13 +35,12 @@ class CoreNet(nn.Module):
     width: Tensor
     units: Units
 
-    def __init__(self, spec: Spec) -> None:
+    def __init__(self, spec: Spec, per_leaf: int = 1) -> None:
         super().__init__()
         self.units = Units(spec)
         self.first = nn.Linear(2 * spec.width + 1, WIDTH)
-        self.nodes = nn.ParameterList(_uniform(2**d, WIDTH, 2 + 2 * WIDTH) for d in range(DEPTH))
-        self.node_biases = nn.ParameterList(_uniform(2**d, 1, 2 + 2 * WIDTH) for d in range(DEPTH))
-        self.leaf, self.leaf_bias = _uniform(LEAVES, WIDTH, 1), _uniform(LEAVES, 1, 1)
+        self.nodes = nn.ModuleList(LinearCopies(2**d, WIDTH, 2 + 2 * WIDTH) for d in range(DEPTH))
+        self.leaf = LinearCopies(LEAVES, WIDTH, per_leaf)
         upper = torch.tensor(spec.constants["boundaries"], dtype=torch.get_default_dtype())
         edges = torch.cat([-upper.flip(0), upper[1:]])
         widths = edges.diff()
@@ -50,17 +48,18 @@ class CoreNet(nn.Module):
         self.register_buffer("width", torch.where(widths > 0, widths, 1.0))  # 1: an empty leaf, between equal bounds
 
     def forward(self, exemplar: Tensor, query: Tensor, mark: Tensor) -> tuple[Tensor, Tensor]:
-        """Features [R, D] twice and the exemplar's mark [R] -> log-probabilities [R, 16], positions [R, 16]."""
+        """Features [R, D] twice and the exemplar's mark [R] -> log-probabilities of the leaves [R, 16], and what each
+        says, [R, 16, per_leaf]: the position."""
         units = self.units
         place = (mark - units.low) / (units.high - units.low)
         h = self.first(torch.cat([exemplar, query, place[:, None]], dim=1)).relu()[None]  # [nodes, R, 256]
         logs = torch.zeros_like(place)[None]  # [nodes, R]
-        for weight, bias in zip(self.nodes, self.node_biases, strict=True):
-            out = torch.baddbmm(bias, h, weight)
+        for nodes in self.nodes:
+            out = nodes(h)
             split = out[..., :2].log_softmax(dim=-1) + logs[..., None]
             logs = split.transpose(1, 2).flatten(0, 1)
             h = out[..., 2:].relu().unflatten(-1, (2, WIDTH)).transpose(1, 2).flatten(0, 1)
-        return logs.mT, torch.baddbmm(self.leaf_bias, h, self.leaf)[..., 0].mT
+        return logs.mT, self.leaf(h).transpose(0, 1)
 
     def members(self, delta: Tensor) -> Tensor:
         """One-hot [R, 16] of differences [R]: the leaf with low <= |delta| < high on the side of its sign, 0 on the
@@ -124,28 +123,42 @@ class Core(TorchHead):
     def build(self, spec: Spec) -> CoreNet:
         return CoreNet(spec)
 
-    def loss(self, net: Any, batch: Batch, noise: Noise, step: Step) -> Tensor:  # noqa: ARG002
+    def loss(self, net: Any, batch: Batch, noise: Noise, step: Step) -> Tensor:
         exemplars = exemplars_of(batch)
         query, other = mean_clips(*only(batch)), mean_clips(*only(exemplars))
         mark, known = net.units.mark(batch), net.units.mark(exemplars)
         delta = torch.cat([mark - known, known - mark])
-        logs, positions = net(torch.cat([other, query]), torch.cat([query, other]), torch.cat([known, mark]))
+        logs, said = net(torch.cat([other, query]), torch.cat([query, other]), torch.cat([known, mark]))
         member = net.members(delta).to(delta.dtype)
         target = (delta[:, None] - net.low) / net.width
-        wrong = ((positions - target).square() * member).unflatten(0, (2, -1))  # [direction, B, leaf]
+        wrong = (self.missed(said, target, noise, step) * member).unflatten(0, (2, -1))  # [direction, B, leaf]
         count = member.unflatten(0, (2, -1)).sum(dim=1)
         inside = (wrong.sum(dim=1) / count.clamp(min=1)).sum()
         return inside - (logs * member).sum() / len(mark)
 
+    def missed(self, said: Tensor, target: Tensor, noise: Noise, step: Step) -> Tensor:  # noqa: ARG002
+        """[R, 16]: by how much the leaves, which say [R, 16, per_leaf], miss the positions `target` [R, 16]."""
+        return (said[..., 0] - target).square()
+
     def judge(self, net: Any, batch: Batch) -> dict[str, Tensor]:
-        exemplars = exemplars_of(batch)
-        query, other = mean_clips(*only(batch)), mean_clips(*only(exemplars))
-        votes, known = len(other) // len(query), net.units.mark(exemplars)
-        logs, positions = net(other, query.repeat_interleave(votes, dim=0), known)
-        leaf = logs.argmax(dim=1, keepdim=True)
-        delta = (net.low + net.width * positions).gather(1, leaf)[:, 0]
-        said = net.units.points((known + delta).unflatten(0, (len(query), votes)), batch)
+        marks, _, _ = votes_of(net, batch)
+        said = net.units.points(marks, batch)
         return {"score": said.mean(dim=1), "spread": said.std(dim=1, correction=0)}
+
+
+def votes_of(net: Any, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+    """Each sample compared with its exemplars: the marks [B, votes] that come of it by the likeliest leaf, the width of
+    that leaf [B, votes], and what it says [B, votes, per_leaf]."""
+    exemplars = exemplars_of(batch)
+    query, other = mean_clips(*only(batch)), mean_clips(*only(exemplars))
+    votes, known = len(other) // len(query), net.units.mark(exemplars)
+    logs, said = net(other, query.repeat_interleave(votes, dim=0), known)
+    leaf = logs.argmax(dim=1, keepdim=True)
+    low, width = (edge.expand_as(logs).gather(1, leaf)[:, 0] for edge in (net.low, net.width))
+    chosen = said.gather(1, leaf[..., None].expand(-1, -1, said.shape[2]))[:, 0]
+    marks = known + low + width * chosen[:, 0]
+    shape = (len(query), votes)
+    return marks.unflatten(0, shape), width.unflatten(0, shape), chosen.unflatten(0, shape)
 
 
 def leaf_boundaries(marks: np.ndarray, groups: np.ndarray, top: float) -> np.ndarray:
@@ -170,9 +183,3 @@ def _differences(marks: np.ndarray) -> np.ndarray:
     """|a - b| of all pairs of [N], [N (N - 1) / 2]."""
     first, second = np.triu_indices(len(marks), k=1)
     return np.abs(marks[first] - marks[second])
-
-
-def _uniform(nodes: int, inputs: int, outputs: int) -> nn.Parameter:
-    """A linear layer per node, initialised as `nn.Linear` (and grouped 1x1 convolutions) are for 256 inputs."""
-    bound = 1 / math.sqrt(WIDTH)
-    return nn.Parameter(torch.empty(nodes, inputs, outputs).uniform_(-bound, bound))

@@ -2,7 +2,8 @@
 NCAA 2023, arXiv 2111.11029), with a likelihood loss that works.
 
 The released likelihood loss has no gradient, and the released default (squared error of a sample and of mu) leaves
-sigma near the 1 point where it starts. Here the Gaussian likelihood makes it the standard deviation of the score.
+sigma near the 1 point where it starts. Here the Gaussian likelihood makes it the standard deviation of the score, and
+the held-out part says by how much that deviation is too small.
 """
 
 from __future__ import annotations
@@ -20,9 +21,15 @@ from .batches import Batch, only
 from .config import demand
 from .layers import mean_clips
 from .noise import Noise
-from .torch_head import Spec, Step, TorchHead, Units
+from .torch_head import Calibrated, Spec, Step, Units
 
 LOGVAR = -6.0  # the least log variance: a sigma of .05 standard deviations of train
+V1_WEIGHTS, V1_EVERY = (0.6, 0.4), 10  # arXiv v1: of the squared errors of z and of mu, together in every tenth epoch
+
+
+def bounded(logvar: Tensor) -> Tensor:
+    """`logvar` above LOGVAR. Softly: behind a hard clamp a sample that is far off could not widen its sigma again."""
+    return LOGVAR + F.softplus(logvar - LOGVAR)
 
 
 class DaeNet(nn.Module):
@@ -37,32 +44,31 @@ class DaeNet(nn.Module):
     def forward(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """x [B, T, D], mask [B, T] -> mu [B], log variance [B], in standard deviations of the train marks."""
         h = self.encoder(mean_clips(x, mask))
-        # Bounded softly: behind a hard clamp a sample that is far off could not widen its sigma again.
-        return self.mu(h)[:, 0], LOGVAR + F.softplus(self.logvar(h)[:, 0] - LOGVAR)
+        return self.mu(h)[:, 0], bounded(self.logvar(h)[:, 0])
 
 
 @dataclass(frozen=True)
-class Dae(TorchHead):
-    """Score as a normal distribution; it is judged with mu, and the spread is sigma.
+class Gaussian(Calibrated):
+    """What every head that says mu and sigma shares: its loss. With the truth g and z = mu + sigma eps, `loss_kind` is
 
-    `loss_kind` likelihood: mean of ``(alpha (g - mu)^2 / sigma^2 + beta log sigma^2) sigma^(2 temper)`` plus `sampling`
-    times that of ``(z - g)^2``, with z = mu + sigma eps, in standard deviations of train. alpha = beta makes sigma the
-    true error (the paper's .6 and .4 make it 1.22 times that). The factor with `temper` has no gradient (Seitzer et
-    al., On the Pitfalls of Heteroscedastic Uncertainty Estimation, ICLR 2022) and keeps small sigmas from making the
-    training diverge. released: ``(z - g)^2 + (mu - g)^2``, whose sigma means nothing. `batch`, `lr`, `weight_decay`,
-    `epochs`: the released code. The papers regress raw points on features as they come from the backbone.
+    likelihood: ``(alpha (g - mu)^2 / sigma^2 + beta log sigma^2) sigma^(2 temper) + sampling (z - g)^2``. alpha = beta
+    makes sigma the true error (the paper's .6 and .4 make it 1.22 times that). The factor with `temper` has no gradient
+    (Seitzer et al., On the Pitfalls of Heteroscedastic Uncertainty Estimation, ICLR 2022) and keeps small sigmas from
+    making the training diverge.
+    released: ``(z - g)^2 + (mu - g)^2``, the default of the released code.
+    v1: ``(z - g)^2``, and in every tenth epoch ``.6 (z - g)^2 + .4 (mu - g)^2`` (arXiv v1).
+    mse: ``(z - g)^2`` (the first upload of the code; the AQA benchmark).
+
+    In the last three nothing makes sigma the error: it is drawn towards 0. The mean over the batch is taken.
     """
 
-    name = "dae"
-    needs = Needs(together=True, validates=True, gives=("spread",))
-    pool = "mean"
-
-    weight_decay: float = 1e-5
-    loss_kind: Literal["likelihood", "released"] = "likelihood"
+    loss_kind: Literal["likelihood", "released", "v1", "mse"] = "likelihood"
     alpha: float = 0.5
     beta: float = 0.5
     sampling: float = 0.0
     temper: float = 0.5
+
+    weight_decay: float = 1e-5
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -71,24 +77,50 @@ class Dae(TorchHead):
         for name in ("sampling", "temper"):
             demand(self, name, getattr(self, name) >= 0, "0 or more")
 
-    def build(self, spec: Spec) -> DaeNet:
-        return DaeNet(spec)
+    def distance(self, error: Tensor, logvar: Tensor, noise: Noise, step: Step, scale: Tensor | float = 1.0) -> Tensor:
+        """The loss of each ``mu - g`` and log variance; the squared errors are taken of errors times `scale`."""
 
-    def loss(self, net: Any, batch: Batch, noise: Noise, step: Step) -> Tensor:  # noqa: ARG002
-        mu, logvar = net(*only(batch))
-        units = net.units
-        error = mu - (units.mark(batch) - units.mean) / units.sd
-        sampled = 0.0
-        if self.loss_kind == "released" or self.sampling:
-            noisy = error + torch.exp(0.5 * logvar) * noise.normal(len(error))
-            sampled = units.points(noisy, batch).square().mean()
-        if self.loss_kind == "released":
-            return sampled + units.points(error, batch).square().mean()
-        # The likelihood of the final score differs by beta log difficulty^2, which nothing learns from.
+        def squared() -> Tensor:
+            return (scale * error).square()
+
+        def sampled() -> Tensor:
+            return (scale * (error + torch.exp(0.5 * logvar) * noise.normal(*error.shape))).square()
+
+        match self.loss_kind:
+            case "released":
+                return sampled() + squared()
+            case "v1" if step.epoch % V1_EVERY == 0:
+                return V1_WEIGHTS[0] * sampled() + V1_WEIGHTS[1] * squared()
+            case "v1" | "mse":
+                return sampled()
         likelihood = self.alpha * error.square() * torch.exp(-logvar) + self.beta * logvar
         if self.temper:
             likelihood = likelihood * torch.exp(self.temper * logvar.detach())
-        return likelihood.mean() + self.sampling * sampled
+        return likelihood + self.sampling * sampled() if self.sampling else likelihood
+
+
+@dataclass(frozen=True)
+class Dae(Gaussian):
+    """Score as a normal distribution; it is judged with mu, and the spread is sigma, scaled on the held-out part.
+
+    Errors are in standard deviations of train; the papers regress raw points on features as the backbone gives them.
+    `batch`, `lr`, `weight_decay`, `epochs`: the released code.
+    """
+
+    name = "dae"
+    needs = Needs(together=True, validates=True, gives=("spread",))
+    pool = "mean"
+
+    def build(self, spec: Spec) -> DaeNet:
+        return DaeNet(spec)
+
+    def loss(self, net: Any, batch: Batch, noise: Noise, step: Step) -> Tensor:
+        mu, logvar = net(*only(batch))
+        units = net.units
+        error = mu - (units.mark(batch) - units.mean) / units.sd
+        # The likelihood of the final score differs by beta log difficulty^2, which nothing learns from.
+        scale = batch.difficulty if units.times_difficulty else 1.0
+        return self.distance(error, logvar, noise, step, scale).mean()
 
     def judge(self, net: Any, batch: Batch) -> dict[str, Tensor]:
         mu, logvar = net(*only(batch))

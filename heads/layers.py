@@ -29,6 +29,20 @@ def crop_clips(x: Tensor, mask: Tensor, clips: int, noise: Noise) -> tuple[Tenso
     return x.gather(1, index[..., None].expand(-1, -1, x.shape[2])), mask.gather(1, index)
 
 
+class LinearCopies(nn.Module):
+    """`copies` linear layers as one batched product, each initialised as `nn.Linear`."""
+
+    def __init__(self, copies: int, inputs: int, outputs: int) -> None:
+        super().__init__()
+        bound = 1 / math.sqrt(inputs)
+        self.weight = nn.Parameter(torch.empty(copies, inputs, outputs).uniform_(-bound, bound))
+        self.bias = nn.Parameter(torch.empty(copies, 1, outputs).uniform_(-bound, bound))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[copies, B, inputs], or [1, B, inputs] for the same input to all -> [copies, B, outputs]."""
+        return torch.baddbmm(self.bias, x.expand(len(self.weight), -1, -1), self.weight)
+
+
 class MaskedBatchNorm(nn.Module):
     """Batch normalisation of [B, T, D] over the clips that are there: as `BatchNorm1d` on these rows alone."""
 

@@ -167,6 +167,17 @@ class TorchHead:
         return load_fitted(self, folder, device)
 
 
+@dataclass(frozen=True)
+class Calibrated(TorchHead):
+    """A head whose spread is to be the size of its errors.
+
+    `calibrate`: after training the spread is multiplied by the one factor that makes the errors of the held-out part
+    as large as it says (`FittedTorch.calibrated`). Without a held-out part it is left as learned.
+    """
+
+    calibrate: bool = True
+
+
 def spec_of(head: TorchHead, train: FeatureSet) -> Spec:
     """The spec of `head` on the features and labels that it is trained on (pooled already, where it pools).
 

@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,7 @@ from .needs import FittedOn, ready_to_fit
 from .noise import Ask, draw
 from .selection import Selection
 from .together import Together, groups_of
-from .torch_head import Step, TorchHead, rows_for, seen_by, spec_of
+from .torch_head import Calibrated, Step, TorchHead, rows_for, seen_by, spec_of
 
 ONE_THREAD = 10_000_000  # weights of one seed
 
@@ -80,8 +81,18 @@ def fit(
                 "loss": float(losses[i]),
                 "seconds": seconds,
             }
-            fitted.append(FittedTorch(head, spec, nets.net(state, i), scaling, fitted_on, info, bank, exemplars))
+            one = FittedTorch(head, spec, nets.net(state, i), scaling, fitted_on, info, bank, exemplars)
+            if isinstance(head, Calibrated):
+                one = _spread_scaled(one, val if head.calibrate else None)
+            fitted.append(one)
     return fitted
+
+
+def _spread_scaled(one: FittedTorch, held_out: FeatureSet | None) -> FittedTorch:
+    """`one` with its spread scaled on `held_out`, or with an `info` which says that it is as learned."""
+    if held_out is not None and len(held_out):
+        return one.calibrated(held_out)
+    return replace(one, info={**one.info, "spread_scale": 1.0, "spread_scaled_on": "none", "spread_samples": 0})
 
 
 @contextmanager

@@ -50,7 +50,10 @@ def to_markdown(rows: Sequence[Row]) -> str:
 
 
 # What a narrow terminal goes without, first to go first; head, correlation and interval always stay.
-LEAST = ("parameters", "ms/sample", "fit s", "Kendall", "R-l2 x100", "sd", "MAE", "seeds", "features", "flags")
+LEAST = (
+    *("parameters", "ms/sample", "fit s", "Kendall", "NLL", "coverage", "R-l2 x100", "sd", "MAE", "seeds"),
+    *("features", "flags"),
+)
 
 
 @dataclass(frozen=True)
@@ -119,6 +122,8 @@ def _note(section: Sequence[Row]) -> str:
         parts.append(how.get(row["averaged"], "test predictions of all folds pooled") + f" ({row['folds']} folds)")
     if row["range"]:
         parts.append("R-l2 x100 over {:g}..{:g} ({})".format(*row["range"], row["range_source"]))
+    if any(row.get("coverage") is not None for row in section):
+        parts.append("coverage: of the heads' own 90% intervals")
     return "; ".join(parts)
 
 
@@ -134,6 +139,11 @@ def _columns(section: Sequence[Row]) -> list[Column]:
         columns += [("accuracy", number("accuracy", 3)), ("AUC", number("auc", 3))]
     columns += [("Spearman", number("spearman", 3)), ("sd", number("spearman_sd", 3)), ("95% interval", span)]
     columns += [("Kendall", number("kendall", 3)), ("MAE", number("mae", 2)), ("R-l2 x100", number("r_l2", 3))]
+    columns += [
+        (name, number(key, digits))
+        for name, key, digits in (("coverage", "coverage", 3), ("NLL", "nll", 2))
+        if any(row.get(key) is not None for row in section)
+    ]
     columns += [("seeds", lambda row: str(row["seeds"])), ("fit s", number("fit_seconds", 2))]
     columns += [
         ("ms/sample", number("predict_ms", 2)),

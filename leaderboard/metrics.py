@@ -15,6 +15,7 @@ from scipy import stats
 
 Metrics = dict[str, float | int | None]
 
+NORMAL_90 = 1.645  # standard deviations on either side that hold 90% of a normal distribution
 FISHER_LIMIT = 0.999999  # a correlation of exactly 1 (folds of 7 samples have them) would make every mean 1
 
 
@@ -63,9 +64,32 @@ def binary_metrics(truth: np.ndarray, probability: np.ndarray) -> Metrics:
     }
 
 
-def metrics(truth: np.ndarray, score: np.ndarray, *, kind: str, range_: tuple[float, float]) -> Metrics:
-    """`binary_metrics` or `score_metrics`, by the kind of the target."""
-    return binary_metrics(truth, score) if kind == "binary" else score_metrics(truth, score, range_)
+def spread_metrics(truth: np.ndarray, score: np.ndarray, spread: np.ndarray | None) -> Metrics:
+    """How well `spread`, the standard deviation that a head gives with each score, tells the errors; all are [N].
+
+    `coverage`: share of samples inside of the nominal 90% interval, score +- 1.645 spread. `nll`: mean negative
+    log-likelihood of the truth under N(score, spread^2), in nats of points; None where a spread is 0. `sharpness`: mean
+    spread; of two heads that cover as they should, the sharper knows more (Gneiting et al., JRSS B 2007). All are None
+    where a head gives no spread.
+    """
+    if spread is None or not len(spread) or not np.isfinite(spread).all():
+        return {"coverage": None, "nll": None, "sharpness": None}
+    error = np.abs(truth - score)
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        nll = float(np.mean(0.5 * (error / spread) ** 2 + np.log(spread)) + 0.5 * math.log(2 * math.pi))
+    return {
+        "coverage": float(np.mean(error <= NORMAL_90 * spread)),
+        "nll": nll if math.isfinite(nll) else None,
+        "sharpness": float(np.mean(spread)),
+    }
+
+
+def metrics(
+    truth: np.ndarray, score: np.ndarray, spread: np.ndarray | None = None, *, kind: str, range_: tuple[float, float]
+) -> Metrics:
+    """`binary_metrics` or `score_metrics`, by the kind of the target, and `spread_metrics`."""
+    of_score = binary_metrics(truth, score) if kind == "binary" else score_metrics(truth, score, range_)
+    return {**of_score, **spread_metrics(truth, score, spread)}
 
 
 def average(values: Sequence[float | None], rule: str) -> float | None:

@@ -56,7 +56,11 @@ class _Group:
             tests = [pd.concat(tests, ignore_index=True)]
         low, high = self.info["range"]
         found = [
-            metrics(t["truth"].to_numpy(), t["score"].to_numpy(), kind=self.info["target_kind"], range_=(low, high))
+            metrics(
+                *(t[name].to_numpy() for name in ("truth", "score", "spread")),
+                kind=self.info["target_kind"],
+                range_=(low, high),
+            )
             for t in tests
         ]
         return _combine(found, self.rule)

@@ -47,7 +47,7 @@ def _fit_and_write(job: Job, seeds: Sequence[int]) -> None:
         judged = one.predict(test)
         predict_ms = (time.perf_counter() - started) * 1000 / len(test)
         info = _info(job, one)
-        info["metrics"] = metrics(test.score, judged.score, kind=job.target.kind, range_=job.range)
+        info["metrics"] = metrics(test.score, judged.score, judged.spread, kind=job.target.kind, range_=job.range)
         info["samples"] = {"train": len(train), "val": 0 if val is None else len(val), "test": len(test)}
         info |= {"fit_seconds": seconds, "predict_ms": predict_ms}
         rows = [row for row in history if row.get("seed", seed) == seed]

@@ -50,7 +50,7 @@ def five() -> Batch:
 
 @pytest.fixture
 def dives() -> Callable[..., FeatureSet]:
-    """`count` samples whose score, mark times difficulty, can be learned from their 1 to `clips` clips."""
+    """`count` samples with seven judges, whose score, mark times difficulty, their 1 to `clips` clips can tell."""
 
     def make(count: int, seed: int = 0, *, clips: int = 4, width: int = 12, prefix: str = "dive") -> FeatureSet:
         draw = np.random.default_rng([seed, 3])
@@ -59,13 +59,17 @@ def dives() -> Callable[..., FeatureSet]:
         slope = np.random.default_rng(4).normal(size=width)
         values = np.repeat(quality, lengths)[:, None] * slope + 0.5 * draw.normal(size=(offsets[-1], width))
         difficulty = draw.choice([1.5, 2.0, 3.2], count)
+        mark = np.clip(18 + 4 * quality, 1, 30)
+        judges = np.repeat(np.round(2 * mark / 3)[:, None] / 2, 7, axis=1)
+        judges[:, 0] = np.clip(judges[:, 0] - 1, 0, 10)  # one is severe, and does not count
         return FeatureSet(
             ids=tuple(f"{prefix}-{seed}-{i}" for i in range(count)),
             streams={"x": Ragged(values.astype(np.float32), offsets)},
-            score=np.clip(18 + 4 * quality, 1, 30) * difficulty,
+            score=mark * difficulty,
             range=(0.0, 123.0),
             times_difficulty=True,
             difficulty=difficulty,
+            judges=judges,
             kind=tuple(draw.choice(["107B", "207C", "407C"], count)),
         )
 

@@ -108,14 +108,14 @@ def tree(net: CoreNet, row: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     for depth in range(4):
         below = []
         for k, (log, h) in enumerate(nodes):
-            out = h @ w[f"nodes.{depth}"][k] + w[f"node_biases.{depth}"][k, 0]
+            out = h @ w[f"nodes.{depth}.weight"][k] + w[f"nodes.{depth}.bias"][k, 0]
             split = out[:2] - np.log(np.exp(out[:2]).sum())
             for child in range(2):
                 features = out[2 + 256 * child : 2 + 256 * (child + 1)]
                 below.append((log + split[child], np.maximum(features, 0)))
         nodes = below
     logs = np.array([log for log, _ in nodes])
-    positions = [float((h @ w["leaf"][k] + w["leaf_bias"][k, 0])[0]) for k, (_, h) in enumerate(nodes)]
+    positions = [float((h @ w["leaf.weight"][k] + w["leaf.bias"][k, 0])[0]) for k, (_, h) in enumerate(nodes)]
     return logs, np.array(positions)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -73,16 +74,22 @@ def test_the_loss_of_the_mark_is_the_likelihood_of_the_final_score(make_spec: Ma
 
 
 @pytest.mark.parametrize("times_difficulty", [False, True])
-def test_the_released_loss_is_of_a_sample_and_of_mu(make_spec: MakeSpec, five: Batch, times_difficulty: bool):
-    head = (DaeMt if times_difficulty else Dae)(loss_kind="released")
+@pytest.mark.parametrize(
+    ("kind", "epoch", "of_z", "of_mu"),
+    [("released", 3, 1, 1), ("mse", 0, 1, 0), ("v1", 0, 0.6, 0.4), ("v1", 9, 1, 0), ("v1", 20, 0.6, 0.4)],
+)
+def test_the_published_losses_are_squared_errors_of_a_sample_and_of_mu(
+    make_spec: MakeSpec, five: Batch, times_difficulty: bool, kind: Any, epoch: int, of_z: float, of_mu: float
+):
+    head = (DaeMt if times_difficulty else Dae)(loss_kind=kind)
     net = built(head, make_spec(times_difficulty=times_difficulty), 0).double()
     eps = torch.tensor([0.3, -1.2, 0.0, 2.0, -0.5], dtype=torch.float64)
     mu, logvar = forward(net, five)
     d = five.difficulty.numpy() if times_difficulty else np.ones(5)
     g = (five.score.numpy() / d - 60) / 15
     z = mu + np.exp(logvar / 2) * eps.numpy()
-    wanted = ((d * (z - g)) ** 2 + (d * (mu - g)) ** 2).mean()
-    assert head.loss(net, five, Replay([eps]), STEP).item() == pytest.approx(wanted, abs=1e-12)
+    wanted = (of_z * (d * (z - g)) ** 2 + of_mu * (d * (mu - g)) ** 2).mean()
+    assert head.loss(net, five, Replay([eps]), Step(epoch, 0)).item() == pytest.approx(wanted, abs=1e-12)
 
 
 def test_sigma_becomes_the_error_of_unlike_samples():

@@ -28,6 +28,10 @@ HEADS: list[tuple[str, dict[str, str]]] = [
     ("mlp", {"hidden": "32"}),
     ("dae", {"sampling": "0.3"}),
     ("dae-mt", {}),
+    ("dae-musdl", {"loss_kind": "released"}),
+    ("dae-core", {"sampling": "0.3"}),
+    ("usdl", {"decode": "expectation"}),
+    ("musdl", {"decode": "expectation"}),
     ("core", {}),
     ("gdlt", {"dropout": "0.2", "crop": "3"}),
 ]

@@ -18,6 +18,10 @@ HEADS: list[tuple[str, dict[str, str]]] = [
     ("mlp", {"hidden": "32"}),
     ("dae", {}),
     ("dae-mt", {"scale": "none"}),
+    ("dae-musdl", {}),
+    ("dae-core", {"votes": "3"}),
+    ("usdl", {}),
+    ("musdl", {}),
     ("core", {"votes": "3"}),
     ("gdlt", {"heads": "2"}),
 ]

@@ -17,14 +17,22 @@ def make_run(tmp_path: Path) -> MakeRun:
     """Write a run of a made-up head: `noise` is the sd of its error on 40 test samples per fold."""
 
     def make(
-        head: str = "ridge", *, noise: float = 5.0, fold: int = 0, seed: int = 0, group: str = "", **info: Any
+        head: str = "ridge",
+        *,
+        noise: float = 5.0,
+        spread: float | None = None,
+        fold: int = 0,
+        seed: int = 0,
+        group: str = "",
+        **info: Any,
     ) -> Run:
         rng = np.random.default_rng(100 + fold)
         truth = rng.normal(60, 15, 40)
         error = np.random.default_rng(seed + 10 * fold).normal(0, 1, 40) * noise
         ids = tuple(f"{group or 's'}-{fold}-{i:02d}" for i in range(40))
         names = ("",) * 40
-        test = Prediction("test", ids, truth, truth + error, None, np.full(40, np.nan), names, names)
+        spreads = None if spread is None else np.full(40, spread)
+        test = Prediction("test", ids, truth, truth + error, spreads, np.full(40, np.nan), names, names)
         info = {
             "target_kind": "score",
             "range": [0.0, 104.5],

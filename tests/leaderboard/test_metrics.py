@@ -21,6 +21,32 @@ def test_score_metrics_agree_with_scipy_and_the_formulas():
     assert got["r_l2"] == pytest.approx(np.mean((truth - score) ** 2) / 109.2025)
 
 
+def test_spread_metrics_agree_with_scipy_and_count():
+    truth, score = np.array([60.0, 70.0, 80.0, 90.0]), np.array([61.0, 66.0, 80.0, 75.0])
+    spread = np.array([1.0, 2.0, 0.5, 9.2])
+    got = m.metrics(truth, score, spread, kind="score", range_=(0, 100))
+    assert got["coverage"] == 0.75  # 4 is more than 3.29, 15 less than 15.134
+    assert got["nll"] == pytest.approx(-stats.norm.logpdf(truth, score, spread).mean())
+    assert got["sharpness"] == pytest.approx(3.175)
+    assert got["spearman"] == m.score_metrics(truth, score, (0, 100))["spearman"]
+    rng = np.random.default_rng(0)
+    noise = rng.normal(size=20_000)
+    assert m.spread_metrics(noise, np.zeros(20_000), np.ones(20_000))["coverage"] == pytest.approx(0.9, abs=0.01)
+
+
+def test_spread_metrics_are_none_where_they_are_not_defined():
+    one = np.ones(3)
+    for spread in (None, np.full(3, np.nan), np.array([1.0, 1.0, np.nan])):
+        got = m.metrics(one, one, spread, kind="binary", range_=(0, 1))
+        assert (got["coverage"], got["nll"], got["sharpness"]) == (None, None, None)
+        assert got["accuracy"] == 1.0
+    for error in (0.0, 1.0):
+        certain = m.spread_metrics(one, one + error, np.zeros(3))
+        assert certain == {"coverage": 1.0 - error, "nll": None, "sharpness": 0.0}
+    assert m.spread_metrics(one, one + 1, np.full(3, 1e-200))["nll"] is None
+    assert m.spread_metrics(np.zeros(0), np.zeros(0), np.zeros(0))["coverage"] is None
+
+
 def test_undefined_numbers_are_none():
     constant = m.score_metrics(np.array([1.0, 2.0]), np.array([3.0, 3.0]), (0.0, 0.0))
     assert constant["spearman"] is None

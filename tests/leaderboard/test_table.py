@@ -104,6 +104,30 @@ def test_formats(make_run):
     assert formats.to_markdown([]) == "no runs\n"
 
 
+def test_spreads_are_judged_and_shown_where_a_head_gives_them(make_run):
+    without = table.rows([make_run("ridge")], count=100)
+    assert (without[0]["coverage"], without[0]["nll"], without[0]["sharpness"]) == (None, None, None)
+    assert "coverage" not in formats.to_markdown(without)
+    assert "NLL" not in formats.to_markdown(without)
+    runs = [make_run("dae", noise=5.0, spread=sd, seed=seed) for seed, sd in ((0, 5.0), (1, 1.0))]
+    dae = table.rows(runs, count=100)[0]
+    inside = [np.abs(r.predictions["score"] - r.predictions["truth"]) <= 1.645 * r.predictions["spread"] for r in runs]
+    assert dae["coverage"] == pytest.approx(np.mean(inside))
+    assert 0.3 < dae["coverage"] < 0.8
+    assert dae["sharpness"] == 3.0
+    both = table.rows([*runs, make_run("ridge")], count=100)
+    text = formats.to_markdown(both)
+    lines = text.splitlines()
+    header, ridge = (next(line for line in lines if line.startswith(start)) for start in ("| head", "| ridge"))
+    cells = dict(zip(header.split("|"), ridge.split("|"), strict=True))
+    assert cells[" coverage "].strip() == cells[" NLL "].strip() == ""
+    assert f"| {dae['coverage']:.3f} | {dae['nll']:.2f} |" in text
+    assert "coverage: of the heads' own 90% intervals" in text
+    for other, wanted in ((6.0, 5.0), (None, None)):
+        folds = [make_run(f"dae{other}", spread=sd, fold=fold, folds=2) for fold, sd in ((0, 4.0), (1, other))]
+        assert table.rows(folds, count=100)[0]["sharpness"] == wanted
+
+
 @pytest.mark.parametrize("width", [60, 80, 100, 140, 200])
 def test_a_narrow_terminal_goes_without_columns_and_says_which(make_run, width: int):
     rows = table.rows([make_run("svr", changed={"C": 100.0}), make_run("mean", floor=True, noise=50.0)], count=100)
