@@ -56,6 +56,7 @@ HEADS: dict[str, str] = {
     "random-forest": "aqa.heads.trees:RandomForest",
     "lightgbm": "aqa.heads.trees:LightGbm",
     "mlp": "aqa.heads.mlp:Mlp",
+    "mtl": "aqa.heads.mtl:Mtl",
     "dae": "aqa.heads.dae:Dae",
     "dae-mt": "aqa.heads.dae:DaeMt",
     "core": "aqa.heads.core:Core",

@@ -55,12 +55,15 @@ class FittedTorch:
         picked = None if chosen is None else torch.from_numpy(chosen).to(weight.device)
         self.net.eval()
         with torch.inference_mode():
-            said = judge_all(lambda batch: self.head.judge(self.net, batch), rows, self.exemplars, picked)
+            said = judge_all(self._all_said, rows, self.exemplars, picked)
         values = {name: value.cpu().double().numpy() for name, value in said.items()}
         compared: tuple[tuple[str, ...], ...] = ()
         if self.bank is not None and chosen is not None:
             compared = tuple(tuple(self.bank.ids[i] for i in row) for row in chosen)
-        return Judgement(values["score"], values.get("spread"), exemplars=compared)
+        return replace(self.head.judgement(self.spec, values), exemplars=compared)
+
+    def _all_said(self, batch: Batch) -> dict[str, Tensor]:
+        return {**self.head.judge(self.net, batch), **self.head.further(self.net, batch)}
 
     def save(self, folder: Path) -> None:
         """Write `head.safetensors`, then `head.json`, each whole or not at all."""

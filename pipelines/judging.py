@@ -78,7 +78,7 @@ def judge_media(
         group=(group or info["group"],) * len(judged),
     )
     heads = [load_head(run.folder, choice.device) for run in runs]
-    lacks = unmet(_head_of(runs[0]), data)
+    lacks = unmet(_head_of(runs[0]), data, judging=True)
     if lacks:
         raise UnmetNeeds(f"{info['head']} cannot judge this: {'; '.join(lacks)}", hint="see --difficulty and --kind")
     judgements = [head.predict(data) for head in heads]
