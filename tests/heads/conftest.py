@@ -59,6 +59,7 @@ def dives() -> Callable[..., FeatureSet]:
         slope = np.random.default_rng(4).normal(size=width)
         values = np.repeat(quality, lengths)[:, None] * slope + 0.5 * draw.normal(size=(offsets[-1], width))
         difficulty = draw.choice([1.5, 2.0, 3.2], count)
+        kind = draw.choice(["107B", "207C", "407C"], count)
         return FeatureSet(
             ids=tuple(f"{prefix}-{seed}-{i}" for i in range(count)),
             streams={"x": Ragged(values.astype(np.float32), offsets)},
@@ -66,7 +67,15 @@ def dives() -> Callable[..., FeatureSet]:
             range=(0.0, 123.0),
             times_difficulty=True,
             difficulty=difficulty,
-            kind=tuple(draw.choice(["107B", "207C", "407C"], count)),
+            kind=tuple(kind),
+            caption=tuple(
+                f"A {'good' if q > 0 else 'fair'} dive, with {d} points."
+                for q, d in zip(quality, difficulty, strict=True)
+            ),
+            attributes={
+                "group": np.searchsorted(["107B", "207C", "407C"], kind),
+                "quality": np.searchsorted([-1.0, 0.0, 1.0], quality),
+            },
         )
 
     return make
