@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .noise import Noise, dropout
-from .words import EOS, SOS, UNK
+from .words import EOS, SOS
 
 LAYERS = 2
 
@@ -84,8 +84,9 @@ class S2VT(nn.Module):
         rows = lengths + torch.arange(steps, device=x.device)
         return self.out(spoken.gather(1, rows[..., None].expand(-1, -1, self.hidden))).log_softmax(dim=2)
 
-    def greedy(self, x: Tensor, mask: Tensor, steps: int) -> Tensor:
-        """int64 [B, steps]: always the most probable word, zeros from `<eos>` on. It stops when all have ended."""
+    def greedy(self, x: Tensor, mask: Tensor, steps: int, never: Sequence[int]) -> Tensor:
+        """int64 [B, steps]: always the most probable word but those in `never`, zeros from `<eos>` on. It stops when
+        all have ended."""
         heard = self.rnn1(x * mask[..., None], self._start(x))
         spoken = self.rnn2(torch.cat([heard[-1], torch.zeros_like(heard[-1])], dim=2), self._start(x))
         last = (mask.sum(dim=1) - 1)[:, None, None].expand(-1, 1, self.hidden)
@@ -96,7 +97,7 @@ class S2VT(nn.Module):
             one = [layer[:, 0] for layer in self.rnn1(x[:, :0], one, 1)]
             two = [layer[:, 0] for layer in self.rnn2(torch.cat([one[-1], self.embedding(word)], dim=1)[:, None], two)]
             logits = self.out(two[-1])
-            logits[:, [SOS, UNK]] = -math.inf  # neither is anything that one says
+            logits[:, list(never)] = -math.inf
             word = torch.where(word == EOS, EOS, logits.argmax(dim=1))
             tokens[:, i] = word
             if (word == EOS).all():

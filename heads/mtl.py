@@ -18,7 +18,7 @@ from .config import demand
 from .mlp import Mlp, MlpNet
 from .noise import Noise
 from .torch_head import Spec, Step
-from .words import decode, encode, tokens, vocabulary
+from .words import EOS, SPECIAL, decode, encode, tokens, vocabulary
 
 
 class MtlNet(MlpNet):
@@ -32,8 +32,9 @@ class MtlNet(MlpNet):
         self.classes: dict[str, int] = spec.constants["classes"]
         self.tokens: int = spec.constants["tokens"]
         self.classifiers = nn.ModuleList(nn.Linear(head.hidden, count) for count in self.classes.values())
-        words = len(spec.constants["words"])
-        self.captioner = S2VT(spec.width, words, head.caption_hidden, head.dropout) if words else None
+        words = spec.constants["words"]
+        self.never = [k for k, word in enumerate(words) if word in SPECIAL and k != EOS]  # nothing that one says
+        self.captioner = S2VT(spec.width, len(words), head.caption_hidden, head.dropout) if words else None
 
 
 @dataclass(frozen=True)
@@ -157,7 +158,7 @@ class Mtl(Mlp):
         pairs = zip(net.classes, net.classifiers, strict=True)
         said = {f"class {name}": classifier(h).softmax(dim=1).mT for name, classifier in pairs}
         if net.captioner is not None:
-            said["tokens"] = net.captioner.greedy(x.flatten(2), mask, net.tokens - 1).mT
+            said["tokens"] = net.captioner.greedy(x.flatten(2), mask, net.tokens - 1, net.never).mT
         return said
 
     def judgement(self, spec: Spec, said: Mapping[str, Any]) -> Judgement:

@@ -101,7 +101,7 @@ def test_greedy_says_the_most_probable_word_each_time(s2vt: S2VT, five):
     with torch.no_grad():
         for value in s2vt.parameters():  # far from where it starts, where it always says the same
             value *= 4
-        found = s2vt.greedy(clips, mask, 12)
+        found = s2vt.greedy(clips, mask, 12, (SOS, UNK))
         for i in range(5):
             words = [SOS]
             while len(words) <= 12 and words[-1] != EOS:
@@ -117,7 +117,7 @@ def test_what_padding_holds_does_not_matter(s2vt: S2VT, said: Tensor, five):
     clips, mask = five.streams["x"], five.masks["x"]
     dirty = torch.where(mask[..., None], clips, 7.0)
     assert torch.equal(s2vt(dirty, mask, said), s2vt(clips, mask, said))
-    assert torch.equal(s2vt.greedy(dirty, mask, 5), s2vt.greedy(clips, mask, 5))
+    assert torch.equal(s2vt.greedy(dirty, mask, 5, (SOS,)), s2vt.greedy(clips, mask, 5, (SOS,)))
 
 
 def test_words_of_a_caption():
