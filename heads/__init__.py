@@ -57,6 +57,7 @@ HEADS: dict[str, str] = {
     "random-forest": "aqa.heads.trees:RandomForest",
     "lightgbm": "aqa.heads.trees:LightGbm",
     "mlp": "aqa.heads.mlp:Mlp",
+    "mtl": "aqa.heads.mtl:Mtl",
     "usdl": "aqa.heads.usdl:Usdl",
     "musdl": "aqa.heads.usdl:Musdl",
     "dae": "aqa.heads.dae:Dae",

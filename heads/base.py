@@ -125,6 +125,7 @@ class Needs:
     difficulty: bool = False
     judges: bool = False
     kind: bool = False
+    labels: bool = False  # attributes or captions to learn from; to judge it needs neither
     targets: tuple[str, ...] = ("score",)
     exemplars: bool = False  # compares with samples of train
     together: bool = False  # seeds can be trained together

@@ -35,6 +35,7 @@ class Batch(NamedTuple):
     judges: Tensor  # [B, J]
     labelled: Tensor  # bool [B]
     exemplars: Exemplars | tuple[()] = ()
+    targets: Mapping[str, Tensor] = {}  # [B, ...]: what the head's `labels` made, in training alone
 
 
 def only(of: Batch | Exemplars) -> tuple[Tensor, Tensor]:

@@ -20,7 +20,13 @@ from .config import config_of, parameters
 from .needs import unmet
 
 SEEDS = (0, 1)
-QUICK = {"epochs": "3", "trees": "20", "rounds": "20"}  # of these what the head has as a parameter
+QUICK = {
+    "epochs": "3",
+    "trees": "20",
+    "rounds": "20",
+    "hidden": "64",
+    "caption_hidden": "32",
+}  # of these what the head has as a parameter
 PICKLES = {".pkl", ".pickle", ".pt", ".pth", ".joblib"}
 CLOSE = 1e-5  # of the range of scores: what float32 may differ by when a sample has other companions
 

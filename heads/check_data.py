@@ -100,3 +100,5 @@ def lacking(data: FeatureSet, needs: Needs) -> Iterator[tuple[str, FeatureSet]]:
         yield "judges", replace(data, judges=np.zeros((0, 0)))
     if needs.kind:
         yield "kinds", replace(data, kind=(), group=())
+    if needs.labels:
+        yield "attributes and captions", replace(data, attributes={}, caption=())

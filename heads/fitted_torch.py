@@ -55,15 +55,14 @@ class FittedTorch:
         picked = None if chosen is None else torch.from_numpy(chosen).to(weight.device)
         self.net.eval()
         with torch.inference_mode():
-            said = judge_all(lambda batch: self.head.judge(self.net, batch), rows, self.exemplars, picked)
+            said = judge_all(self._all_said, rows, self.exemplars, picked)
         values = {name: value.cpu().double().numpy() for name, value in said.items()}
         compared: tuple[tuple[str, ...], ...] = ()
         if self.bank is not None and chosen is not None:
             compared = tuple(tuple(self.bank.ids[i] for i in row) for row in chosen)
-        spread = values.get("spread")
-        if spread is not None:
-            spread = spread * self.info.get("spread_scale", 1.0)
-        return Judgement(values["score"], spread, exemplars=compared)
+        judged = self.head.judgement(self.spec, values)
+        spread = None if judged.spread is None else judged.spread * self.info.get("spread_scale", 1.0)
+        return replace(judged, spread=spread, exemplars=compared)
 
     def calibrated(self, held_out: FeatureSet) -> FittedTorch:
         """The same with its spread multiplied by ``s = sqrt(mean((truth - score)^2 / spread^2))`` over `held_out`.
@@ -78,6 +77,9 @@ class FittedTorch:
         scale *= self.info.get("spread_scale", 1.0)
         said = {"spread_scale": scale, "spread_scaled_on": "val", "spread_samples": len(held_out)}
         return replace(self, info={**self.info, **said})
+
+    def _all_said(self, batch: Batch) -> dict[str, Tensor]:
+        return {**self.head.judge(self.net, batch), **self.head.further(self.net, batch)}
 
     def save(self, folder: Path) -> None:
         """Write `head.safetensors`, then `head.json`, each whole or not at all."""

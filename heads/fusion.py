@@ -27,11 +27,11 @@ def fuses(head: Head, data: FeatureSet) -> bool:
     return head.needs.streams == 1 and len(data.streams) > 1
 
 
-def unmet(head: Head, data: FeatureSet) -> list[str]:
-    """What `data` or any of its streams lacks for `fit_head`, each as a sentence; empty if nothing."""
-    if not fuses(head, data):
-        return needs.unmet(head, data)
-    return list(dict.fromkeys(lack for name in data.streams for lack in needs.unmet(head, only(data, name))))
+def unmet(head: Head, data: FeatureSet, *, judging: bool = False) -> list[str]:
+    """What `data` or any of its streams lacks for `fit_head`, each as a sentence; empty if nothing. `judging`: what it
+    lacks to be judged by the fitted head."""
+    parts = [only(data, name) for name in data.streams] if fuses(head, data) else [data]
+    return list(dict.fromkeys(lack for part in parts for lack in needs.unmet(head, part, judging=judging)))
 
 
 def fit_head(

@@ -30,8 +30,21 @@ class MlpNet(nn.Module):
             nn.init.constant_(self.score.bias, spec.mean / spec.sd)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """x [B, T, *shape], mask [B, T] -> [B]: the score over its standard deviation, or the logit of 1."""
-        return self.score(self.fc6(mean_clips(x, mask).flatten(1)).relu())[:, 0]
+        """x [B, T, *shape], mask [B, T] -> [B, hidden]: what all tasks look at."""
+        return self.fc6(mean_clips(x, mask).flatten(1)).relu()
+
+    def loss(self, h: Tensor, score: Tensor) -> Tensor:
+        """Squared plus absolute error in standard deviations, or cross-entropy, of h [B, hidden] against score [B]."""
+        said = self.score(h)[:, 0]
+        if self.binary:
+            return F.binary_cross_entropy_with_logits(said, score)
+        error = said - score / self.units.sd
+        return error.square().mean() + error.abs().mean()
+
+    def points(self, h: Tensor) -> Tensor:
+        """[B]: scores, or probabilities of 1, of h [B, hidden]."""
+        said = self.score(h)[:, 0]
+        return torch.sigmoid(said) if self.binary else said * self.units.sd
 
 
 @dataclass(frozen=True)
@@ -59,12 +72,7 @@ class Mlp(TorchHead):
         return MlpNet(spec, self.hidden)
 
     def loss(self, net: Any, batch: Batch, noise: Noise, step: Step) -> Tensor:  # noqa: ARG002
-        said = net(*only(batch))
-        if net.binary:
-            return F.binary_cross_entropy_with_logits(said, batch.score)
-        error = said - batch.score / net.units.sd
-        return error.square().mean() + error.abs().mean()
+        return net.loss(net(*only(batch)), batch.score)
 
     def judge(self, net: Any, batch: Batch) -> dict[str, Tensor]:
-        said = net(*only(batch))
-        return {"score": torch.sigmoid(said) if net.binary else said * net.units.sd}
+        return {"score": net.points(net(*only(batch)))}

@@ -14,8 +14,8 @@ from .base import FeatureSet, Head
 _FEATURE = {1: "vectors", 2: "joints [J, C]", 3: "maps [C, H, W]"}
 
 
-def unmet(head: Head, data: FeatureSet) -> list[str]:
-    """What `data` or its streams lack for `head`, each as a sentence; empty if nothing."""
+def unmet(head: Head, data: FeatureSet, *, judging: bool = False) -> list[str]:
+    """What `data` or its streams lack for `head`, each as a sentence; empty if nothing. `judging`: not to fit it."""
     needs, lacks = head.needs, []
     if needs.streams:
         lacks += _streams(head, data)
@@ -25,12 +25,15 @@ def unmet(head: Head, data: FeatureSet) -> list[str]:
         lacks.append(f"it takes {takes}, and the target is {data.target_kind}")
     if needs.difficulty and not np.isfinite(data.difficulty).all():
         lacks.append(f"the difficulty is unknown for {some(data.ids, ~np.isfinite(data.difficulty))}")
-    if needs.judges:
+    if needs.judges and not judging:
         without = ~np.any(np.isfinite(data.judges), axis=1)
         if without.any():
             lacks.append(f"the judges' marks are unknown for {some(data.ids, without)}")
     if needs.kind and not any(data.kind) and not any(data.group):
         lacks.append("no sample has a kind (dive number, action type) or a group")
+    if needs.labels and not judging:
+        known = any(data.caption) or any((values >= 0).any() for values in data.attributes.values())
+        lacks += [] if known else ["no sample has attributes or a caption"]
     return lacks
 
 

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import UnmetNeeds
-from .base import FeatureSet, Log, Needs
+from .base import FeatureSet, Judgement, Log, Needs
 from .batches import Batch, Exemplars, Scaling, pooled, to_batch
 from .config import demand
 from .exemplars import Bank
@@ -142,6 +142,23 @@ class TorchHead:
     def constants(self, train: FeatureSet, marks: np.ndarray, width: float) -> dict[str, Any]:  # noqa: ARG002
         """Plain values made of the train labels that `build` needs; `width` is that of the marks' range."""
         return {}
+
+    def labels(self, spec: Spec, train: FeatureSet) -> dict[str, np.ndarray]:  # noqa: ARG002
+        """Further labels of train, [N, ...], for a loss that wants them; they become `batch.targets`."""
+        return {}
+
+    def describe(self, spec: Spec) -> dict[str, Any]:  # noqa: ARG002
+        """Plain values for `info`, beside those of the training."""
+        return {}
+
+    def further(self, net: Any, batch: Batch) -> dict[str, Tensor]:  # noqa: ARG002
+        """What is said beyond `judge`, samples along the last axis. Asked of fitted heads alone: no epoch is chosen by
+        it, and shapes may depend on values."""
+        return {}
+
+    def judgement(self, spec: Spec, said: Mapping[str, Any]) -> Judgement:  # noqa: ARG002
+        """The judgement of all samples, from the arrays of `judge` and `further`."""
+        return Judgement(said["score"], said.get("spread"))
 
     def bank(self, train: FeatureSet) -> Bank | None:  # noqa: ARG002
         """The exemplars, for a head that compares with train samples."""

@@ -56,7 +56,8 @@ def fit(
     train = seen_by(head, train, train.streams)
     scaling = fit_scaling(train) if head.scale == "standard" else Scaling({}, {})
     spec, bank = spec_of(head, train), head.bank(train)
-    rows = rows_for(head, spec, scaling, train, device, dtype)
+    labels = {name: torch.from_numpy(values).to(device) for name, values in head.labels(spec, train).items()}
+    rows = rows_for(head, spec, scaling, train, device, dtype)._replace(targets=labels)
     exemplars = None if bank is None else Exemplars(*rows[:4])
     val_rows = None
     if val is not None and len(val) and head.select == "val":
@@ -80,6 +81,7 @@ def fit(
                 "parameters": nets.parameters,
                 "loss": float(losses[i]),
                 "seconds": seconds,
+                **head.describe(spec),
             }
             one = FittedTorch(head, spec, nets.net(state, i), scaling, fitted_on, info, bank, exemplars)
             if isinstance(head, Calibrated):

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING
 
+from .captions import NAMES
+from .labels import label_names
 from .table import SAME, Row
 
 if TYPE_CHECKING:
@@ -49,7 +51,8 @@ def to_markdown(rows: Sequence[Row]) -> str:
     return "\n\n".join(parts) + "\n" if parts else "no runs\n"
 
 
-# What a narrow terminal goes without, first to go first; head, correlation and interval always stay.
+# What a narrow terminal goes without, first to go first, after classes and captions; head, correlation and interval
+# always stay.
 LEAST = (
     *("parameters", "ms/sample", "fit s", "Kendall", "NLL", "coverage", "R-l2 x100", "sd", "MAE", "seeds"),
     *("features", "flags"),
@@ -96,7 +99,7 @@ def _fitting(columns: Sequence[Column], section: Sequence[Row], width: int) -> t
     if "flags" in wide:
         wide["flags"] = min(wide["flags"], 22)  # they fold
     left_out = []
-    for name in LEAST:
+    for name in (*(_title(name) for name in reversed(label_names(section))), *LEAST):
         if sum(wide.values()) <= width:
             break
         if wide.pop(name, None) is not None:
@@ -144,12 +147,20 @@ def _columns(section: Sequence[Row]) -> list[Column]:
         for name, key, digits in (("coverage", "coverage", 3), ("NLL", "nll", 2))
         if any(row.get(key) is not None for row in section)
     ]
+    columns += [(_title(name), number(name, 3)) for name in label_names(section)]
     columns += [("seeds", lambda row: str(row["seeds"])), ("fit s", number("fit_seconds", 2))]
     columns += [
         ("ms/sample", number("predict_ms", 2)),
         ("parameters", lambda row: f"{row['parameters']:,}" if row["parameters"] else ""),
     ]
     return [*columns, ("flags", lambda row: ", ".join((["floor"] if row["floor"] else []) + row["flags"]))]
+
+
+def _title(name: str) -> str:
+    """Of a column of `label_names`: "position acc.", "BLEU-4"."""
+    if name in NAMES:
+        return {"rouge_l": "ROUGE-L", "cider": "CIDEr"}.get(name, name.upper().replace("_", "-"))
+    return f"{name.removeprefix('accuracy_')} acc."
 
 
 def _head(row: Row) -> str:

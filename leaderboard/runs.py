@@ -65,7 +65,10 @@ class RunKey:
 
 @dataclass(frozen=True)
 class Prediction:
-    """Predictions of one part: "val" or "oof" (held out inside train) or "test". Arrays are [N]; spread may be None."""
+    """Predictions of one part: "val" or "oof" (held out inside train) or "test". Arrays are [N]; spread may be None.
+
+    `labels`: further columns of texts, see `labels.py`.
+    """
 
     part: str
     ids: tuple[str, ...]
@@ -75,6 +78,7 @@ class Prediction:
     difficulty: np.ndarray
     group: tuple[str, ...]
     subject: tuple[str, ...]
+    labels: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -86,7 +90,7 @@ class Run:
 
     @cached_property
     def predictions(self) -> pd.DataFrame:
-        """The rows of predictions.csv, columns `COLUMNS`; ids are strings."""
+        """The rows of predictions.csv, columns `COLUMNS` and those of `labels.py`; ids are strings."""
         path = self.folder / "predictions.csv"
         try:
             rows = pd.read_csv(path, dtype=str, na_filter=False)  # an id may be "None" or "nan"
@@ -197,7 +201,7 @@ def _write_predictions(path: Path, predictions: Sequence[Prediction]) -> None:
     for p in predictions:
         spread = np.full(len(p.ids), np.nan) if p.spread is None else p.spread
         columns = (p.ids, p.part, p.truth, p.score, spread, p.difficulty, p.group, p.subject)
-        frames.append(pd.DataFrame(dict(zip(COLUMNS, columns, strict=True))))
+        frames.append(pd.DataFrame({**dict(zip(COLUMNS, columns, strict=True)), **p.labels}))
     # 17 digits: a float64 comes back as it was
     table = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=list(COLUMNS))
     table.to_csv(path, index=False, float_format="%.17g")

@@ -11,8 +11,9 @@ import numpy as np
 import pandas as pd
 
 from .bootstrap import RESAMPLES, bootstrap_spearman, interval
+from .labels import label_metrics
 from .metrics import average, average_array, metrics
-from .runs import Run
+from .runs import COLUMNS, Run
 
 Row = dict[str, Any]
 
@@ -48,9 +49,10 @@ class _Group:
         self.folds = sorted({run.info["fold"] for run in runs})
         # a seed whose folds are not all there yet would be compared on fewer samples
         self.seeds = sorted(seed for seed, folds in self.tests.items() if len(folds) == len(self.folds))
+        self.per_seed = {seed: self._metrics(seed) for seed in self.seeds}
         self.draws = self._draws(count)
 
-    def per_seed(self, seed: int) -> dict[str, float | int | None]:
+    def _metrics(self, seed: int) -> dict[str, float | int | None]:
         tests = [self.tests[seed][fold] for fold in self.folds]
         if self.pooled:
             tests = [pd.concat(tests, ignore_index=True)]
@@ -63,13 +65,14 @@ class _Group:
             )
             for t in tests
         ]
-        return _combine(found, self.rule)
+        labels = [label_metrics({n: t[n].fillna("").tolist() for n in t.columns if n not in COLUMNS}) for t in tests]
+        return _combine([{**scores, **more} for scores, more in zip(found, labels, strict=True)], self.rule)
 
     def mean_over_seeds(self) -> dict[str, float | int | None]:
-        return _combine([self.per_seed(seed) for seed in self.seeds], "arithmetic", total=False)
+        return _combine([self.per_seed[seed] for seed in self.seeds], "arithmetic", total=False)
 
     def row(self) -> Row:
-        info, seeds = self.info, [self.per_seed(seed)["spearman"] for seed in self.seeds]
+        info, seeds = self.info, [self.per_seed[seed]["spearman"] for seed in self.seeds]
         low, high = interval(self.draws)
         return {
             **{name: info[name] for name in ("dataset", "protocol", "group", "target")},
@@ -131,7 +134,7 @@ def _averages(groups: Sequence[_Group]) -> list[Row]:
         rule, seeds = info["average"], sorted(set.intersection(*(set(g.seeds) for g in members)))
         if not seeds:
             continue
-        per_seed = [_combine([g.per_seed(seed) for g in members], rule) for seed in seeds]
+        per_seed = [_combine([g.per_seed[seed] for g in members], rule) for seed in seeds]
         # groups have samples of their own, so their draws are independent and are averaged draw by draw
         stacked = np.stack([np.random.default_rng(k).permutation(g.draws) for k, g in enumerate(members)])
         low, high = interval(average_array(stacked, rule))

@@ -51,6 +51,7 @@ def fit(
     """
     from ..errors import AqaError, SomeFailed
     from ..extract.precision import choose
+    from ..leaderboard.captions import without_bleu
     from .fitting import fit_job
     from .jobs import Job, plan_jobs
 
@@ -87,6 +88,8 @@ def fit(
                     shown = "undefined" if rho is None else f"{rho:.3f}"
                     console.say(f"{job.label} seed {row['seed']}: Spearman {shown} ({row['fit_seconds']:.2f} s)")
             step()
+    if remark := without_bleu(row["metrics"] for row in rows):
+        console.warn(remark)
     console.result(rows, f"{len(rows)} runs in {where.runs}; `aqa leaderboard {where.dataset}` shows the table")
     if failed:
         names = ", ".join(sorted({job.label for job, _ in failed}))

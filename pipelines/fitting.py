@@ -12,6 +12,7 @@ import numpy as np
 from .. import heads as heads_room
 from ..catalog.protocols import grouped_folds, holdout
 from ..heads.base import FeatureSet, Fitted, Judgement
+from ..leaderboard.labels import label_columns, label_metrics
 from ..leaderboard.metrics import metrics
 from ..leaderboard.runs import Prediction, read_run, write_run
 from .jobs import Job, folds_of
@@ -50,6 +51,7 @@ def _fit_and_write(job: Job, seeds: Sequence[int]) -> None:
         info["metrics"] = metrics(test.score, judged.score, judged.spread, kind=job.target.kind, range_=job.range)
         info["samples"] = {"train": len(train), "val": 0 if val is None else len(val), "test": len(test)}
         info |= {"fit_seconds": seconds, "predict_ms": predict_ms}
+        info["metrics"] |= label_metrics(_labels(test, judged))
         rows = [row for row in history if row.get("seed", seed) == seed]
         parts = [_prediction("test", test, judged)]
         if held is not None:
@@ -123,5 +125,17 @@ def _row(info: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 
 def _prediction(part: str, data: FeatureSet, judged: Judgement) -> Prediction:
     return Prediction(
-        part, data.ids, data.score, judged.score, judged.spread, data.difficulty, data.group, data.subject
+        part,
+        data.ids,
+        data.score,
+        judged.score,
+        judged.spread,
+        data.difficulty,
+        data.group,
+        data.subject,
+        _labels(data, judged),
     )
+
+
+def _labels(data: FeatureSet, judged: Judgement) -> dict[str, list[str]]:
+    return label_columns(judged.attributes, judged.captions, data.attributes, data.caption)

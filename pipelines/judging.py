@@ -78,7 +78,7 @@ def judge_media(
         group=(group or info["group"],) * len(judged),
     )
     heads = [load_head(run.folder, choice.device) for run in runs]
-    lacks = unmet(_head_of(runs[0]), data)
+    lacks = unmet(_head_of(runs[0]), data, judging=True)
     if lacks:
         raise UnmetNeeds(f"{info['head']} cannot judge this: {'; '.join(lacks)}", hint="see --difficulty and --kind")
     judgements = [head.predict(data) for head in heads]
@@ -102,6 +102,8 @@ def judge_media(
                 "level": LEVEL,
                 "interval_from": part,
                 "head": info["head"],
+                "attributes": _classes([one.attributes for one in judgements], k),
+                "caption": judgements[0].captions[k] if judgements[0].captions else None,
                 "run_ids": [run.info["run_id"] for run in runs],
                 "clips": 0 if done is None else len(done.features),
                 "frames_decoded": 0 if done is None else done.decoded,
@@ -111,6 +113,15 @@ def judge_media(
     for warning in warnings:
         console.warn(warning)
     return rows, failed
+
+
+def _classes(tables: Sequence[Mapping[str, np.ndarray]], row: int) -> dict[str, dict[str, Any]]:
+    """The most probable class of every attribute by the mean of what the runs say of one sample."""
+    found = {}
+    for name in tables[0]:
+        mean = np.mean([table[name][row] for table in tables], axis=0)
+        found[name] = {"class": int(mean.argmax()), "probability": float(mean.max())}
+    return found
 
 
 def _one_head(runs: Sequence[Run]) -> Mapping[str, Any]:

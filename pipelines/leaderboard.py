@@ -34,6 +34,7 @@ def leaderboard(
     """
     from ..errors import StoreError
     from ..leaderboard import formats, table
+    from ..leaderboard.captions import without_bleu
     from ..leaderboard.runs import iter_runs
 
     console = Console(json=json or format == "json", quiet=quiet)
@@ -51,6 +52,8 @@ def leaderboard(
             f"no runs on {what}", file=where.runs, hint=f"`aqa fit {where.dataset} --head ridge` makes one"
         )
     rows = table.rows(found, count=resamples)
+    if remark := without_bleu(rows):
+        console.warn(remark)
     texts = {"md": formats.to_markdown, "csv": formats.to_csv, "json": formats.to_json}
     if output is not None:
         kind = format if format != "text" else output.suffix.lstrip(".")

@@ -36,12 +36,13 @@ def write_video(path: Path, seed: int, frames: int = 20) -> None:
 def own_videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """16 videos with samples.csv: 10 to train, 6 to test, judged by how fast the square is."""
     root = tmp_path_factory.mktemp("own videos ü")
-    lines = ["id,media,score,split,difficulty,subject"]
+    lines = ["id,media,score,split,difficulty,subject,speed,caption"]
     for k in range(16):
         write_video(root / f"clip {k}.mp4", k)
         score = 10 * (k % 5) + k / 16
         lines.append(
             f"v{k:02d},clip {k}.mp4,{score},{'train' if k < 10 else 'test'},{2 + k % 3},s{k % 8 + 8 * (k > 9)}"
+            f",{('slow', 'fast')[k % 5 > 2]},the square is {('slow', 'fast')[k % 5 > 2]}"
         )
     (root / "samples.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
     return root

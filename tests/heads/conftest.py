@@ -62,6 +62,7 @@ def dives() -> Callable[..., FeatureSet]:
         mark = np.clip(18 + 4 * quality, 1, 30)
         judges = np.repeat(np.round(2 * mark / 3)[:, None] / 2, 7, axis=1)
         judges[:, 0] = np.clip(judges[:, 0] - 1, 0, 10)  # one is severe, and does not count
+        kind = draw.choice(["107B", "207C", "407C"], count)
         return FeatureSet(
             ids=tuple(f"{prefix}-{seed}-{i}" for i in range(count)),
             streams={"x": Ragged(values.astype(np.float32), offsets)},
@@ -70,7 +71,15 @@ def dives() -> Callable[..., FeatureSet]:
             times_difficulty=True,
             difficulty=difficulty,
             judges=judges,
-            kind=tuple(draw.choice(["107B", "207C", "407C"], count)),
+            kind=tuple(kind),
+            caption=tuple(
+                f"A {'good' if q > 0 else 'fair'} dive, with {d} points."
+                for q, d in zip(quality, difficulty, strict=True)
+            ),
+            attributes={
+                "group": np.searchsorted(["107B", "207C", "407C"], kind),
+                "quality": np.searchsorted([-1.0, 0.0, 1.0], quality),
+            },
         )
 
     return make

@@ -26,6 +26,7 @@ from aqa.heads.training import fit, make_optimiser, set_rate
 Dives = Callable[..., FeatureSet]
 HEADS: list[tuple[str, dict[str, str]]] = [
     ("mlp", {"hidden": "32"}),
+    ("mtl", {"hidden": "32", "caption_hidden": "8"}),
     ("dae", {"sampling": "0.3"}),
     ("dae-mt", {}),
     ("dae-musdl", {"loss_kind": "released"}),
@@ -194,6 +195,7 @@ def test_gradients_reach_the_clips(name: str, settings: dict[str, str], dives: D
     spec = spec_of(head, train)
     net = built(head, spec, 0)
     batch = to_batch(train, Scaling({}, {}), "cpu", torch.float32)
+    batch = batch._replace(targets={n: torch.from_numpy(labels) for n, labels in head.labels(spec, train).items()})
     clips = batch.streams["x"].requires_grad_()
     if head.needs.exemplars:
         flipped = Exemplars(*[{"x": v["x"].flip(0)} if isinstance(v, dict) else v.flip(0) for v in batch[:4]])

@@ -16,6 +16,7 @@ from aqa.heads import FeatureSet, load_head, make_head
 Dives = Callable[..., FeatureSet]
 HEADS: list[tuple[str, dict[str, str]]] = [
     ("mlp", {"hidden": "32"}),
+    ("mtl", {"hidden": "32", "caption_hidden": "8"}),
     ("dae", {}),
     ("dae-mt", {"scale": "none"}),
     ("dae-musdl", {}),
@@ -37,6 +38,9 @@ def test_what_is_saved_judges_alike(name: str, settings: dict[str, str], dives: 
     judged = loaded.predict(test)
     assert np.array_equal(judged.score, wanted.score)
     assert judged.exemplars == wanted.exemplars
+    assert judged.captions == wanted.captions
+    assert judged.attributes.keys() == wanted.attributes.keys()
+    assert all(np.array_equal(table, wanted.attributes[n]) for n, table in judged.attributes.items())
     assert (judged.spread is None) == (wanted.spread is None)
     assert judged.spread is None or np.array_equal(judged.spread, np.asarray(wanted.spread))
     assert loaded.info == fitted.info
