@@ -10,7 +10,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -18,6 +18,7 @@ from typing import Any, Literal
 from ..errors import AnnotationError, SplitError, UnknownName
 
 Range = tuple[float, float]
+PAPER = "paper"  # the protocol that does as the papers did
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,8 @@ class Protocol:
     A model is trained per fold, so per group where the folds have groups. `average` says how correlations are averaged
     over folds, then over groups ("fisher": tanh of the mean atanh). `pooled`: the test predictions of a group's folds
     are put together before a metric is taken (leave-one-out protocols, whose folds are too small for a correlation).
-    `ranges`: group -> range that replaces the target's, for R-l2 and scaling. `flags` are printed beside every result.
+    `ranges`: group -> range that replaces the target's, for R-l2 and scaling. `r_l2` test: R-l2 divides by the range of
+    a group's test scores instead, as released codes do. `flags` are printed beside every result.
     """
 
     name: str
@@ -90,6 +92,7 @@ class Protocol:
     average: Literal["fisher", "arithmetic"] = "fisher"
     pooled: bool = False
     ranges: Mapping[str, Range] = field(default_factory=dict)
+    r_l2: Literal["range", "test"] = "range"
     flags: tuple[str, ...] = ()
     note: str = ""
 
@@ -144,9 +147,14 @@ class Dataset:
         return self.targets[0] if name is None else _named(f"target of {self.name}", name, self.targets)
 
     def protocol(self, name: str | None = None) -> Protocol:
-        """The protocol called `name`, by default the first. Raises UnknownName."""
+        """The protocol called `name`, by default the first. Raises UnknownName.
+
+        `paper`, where the set has none of its own, is the first: what it means to heads is all that it changes.
+        """
         if not self.protocols:
             raise SplitError("no sample has a score, so there is nothing to train or test on", file=self.name)
+        if name == PAPER and all(protocol.name != PAPER for protocol in self.protocols):
+            return replace(self.protocols[0], name=PAPER)
         return self.protocols[0] if name is None else _named(f"protocol of {self.name}", name, self.protocols)
 
     def score_range(self, target: Target, protocol: Protocol, group: str, train: Sequence[str]) -> tuple[Range, str]:
@@ -185,7 +193,7 @@ class Dataset:
             "name": self.name,
             "samples": [_plain_sample(sample) for sample in self.samples],
             "targets": [asdict(target) for target in self.targets],
-            "protocols": [asdict(protocol) for protocol in self.protocols],
+            "protocols": [_plain_protocol(protocol) for protocol in self.protocols],
             "plans": dict(self.plans),
             "synthetic": self.synthetic,
             "problems": [asdict(problem) for problem in self.problems],
@@ -258,6 +266,11 @@ def _plain_sample(sample: Sample) -> dict[str, Any]:
     row = {name: getattr(sample, name) for name in Sample.__dataclass_fields__}
     row["media"] = media
     return {k: v for k, v in row.items() if k == "targets" or v not in (None, (), {}, "")}
+
+
+def _plain_protocol(protocol: Protocol) -> dict[str, Any]:
+    row = asdict(protocol)
+    return {k: v for k, v in row.items() if (k, v) != ("r_l2", "range")}  # as digests of earlier versions have it
 
 
 def _sample_from_plain(row: Mapping[str, Any]) -> Sample:

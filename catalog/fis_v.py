@@ -58,7 +58,7 @@ def read(root: Path, *, media: str | Path | None = None) -> Dataset:
     protocols = [Protocol("official", (Fold("0", train, test),), note="every line of the label files")]
     if len(train) > 1 and len(test) > 1:
         note = "without the first line of each label file, as the released readers of GDLT and its successors"
-        protocols.append(Protocol("gdlt", (Fold("0", train[1:], test[1:]),), note=note))
+        protocols += [Protocol(name, (Fold("0", train[1:], test[1:]),), note=note) for name in ("gdlt", "paper")]
     return Dataset(ABOUT.name, samples, (Target("tes"), Target("pcs")), tuple(protocols))
 
 

@@ -95,15 +95,23 @@ def head_class(name: str) -> type[Any]:
         raise MissingExtra(f"the head '{name}' needs the package {error.name}", hint=hint) from error
 
 
-def make_head(name: str, settings: Mapping[str, str] | None = None) -> Head:
-    """The head called `name` with parameters from text, as in `--set C=100`.
+def published(name: str, dataset: str, group: str, target: str) -> dict[str, Any]:
+    """The parameters with which the head's paper and its code trained it on a data set, where they are not its
+    defaults; empty for a head of no paper. What the paper says of a group or a target wins."""
+    said: Mapping[str, Mapping[str, Any]] = getattr(head_class(name), "published", {})
+    places = ("", dataset, f"{dataset}/{group}", f"{dataset}/{target}")
+    return {parameter: value for place in places for parameter, value in said.get(place, {}).items()}
+
+
+def make_head(name: str, settings: Mapping[str, str] | None = None, published: Mapping[str, Any] | None = None) -> Head:
+    """The head called `name` with parameters from text, as in `--set C=100`, over those `published`.
 
     Raises:
         UnknownName: no such head.
         BadParameter: a parameter that the head does not have, or a value that does not fit.
     """
     cls = head_class(name)
-    return _made(cls, parse_settings(cls, settings or {}))
+    return _made(cls, {**(published or {}), **parse_settings(cls, settings or {})})
 
 
 def load_head(folder: Path | str, device: str = "cpu") -> Fitted:

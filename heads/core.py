@@ -4,7 +4,7 @@ Quality Assessment, ICCV 2021): how much better is this than a train sample whos
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from .config import demand
 from .exemplars import Bank, By, choose_by
 from .layers import LinearCopies, mean_clips
 from .noise import Noise
-from .torch_head import Spec, Step, TorchHead, Units
+from .torch_head import Published, Spec, Step, TorchHead, Units
 
 DEPTH, WIDTH = 4, 256  # splits from the root to a leaf; numbers per node
 LEAVES = 2**DEPTH
@@ -88,6 +88,19 @@ class Core(TorchHead):
     name = "core"
     needs = Needs(exemplars=True, together=True, validates=True, gives=("spread",))
     pool = "mean"
+    published: ClassVar[Published] = {
+        # Adam does not tell the sum of two steps' gradients from the mean of a batch that is twice as large.
+        "": {
+            "lr": 1e-3,
+            "weight_decay": 0.0,
+            "batch": 2,
+            "epochs": 200,
+            "scale": "none",
+            "select": "test",
+        },
+        "mtl-aqa": {"theta": 30.0},
+        "aqa-7": {"batch": 4},
+    }
 
     batch: int = 4
     weight_decay: float = 1e-5

@@ -9,7 +9,7 @@ the held-out part says by how much that deviation is too small.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -21,8 +21,9 @@ from .batches import Batch, only
 from .config import demand
 from .layers import mean_clips
 from .noise import Noise
-from .torch_head import Calibrated, Spec, Step, Units
+from .torch_head import Calibrated, Published, Spec, Step, Units
 
+RELEASED = {"loss_kind": "released", "scale": "none", "select": "test", "calibrate": False}
 LOGVAR = -6.0  # the least log variance: a sigma of .05 standard deviations of train
 V1_WEIGHTS, V1_EVERY = (0.6, 0.4), 10  # arXiv v1: of the squared errors of z and of mu, together in every tenth epoch
 
@@ -110,6 +111,7 @@ class Dae(Gaussian):
     name = "dae"
     needs = Needs(together=True, validates=True, gives=("spread",))
     pool = "mean"
+    published: ClassVar[Published] = {"": RELEASED}
 
     def build(self, spec: Spec) -> DaeNet:
         return DaeNet(spec)

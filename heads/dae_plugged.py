@@ -6,7 +6,7 @@ The paper (Zhang et al., NCAA 2023) gives results of both and has released the c
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -15,10 +15,10 @@ from torch import Tensor
 from .base import FeatureSet, Needs
 from .batches import Batch, only
 from .core import Core, CoreNet, votes_of
-from .dae import Gaussian, bounded
+from .dae import RELEASED, Gaussian, bounded
 from .judges import need_panel, total
 from .noise import Noise
-from .torch_head import Spec, Step
+from .torch_head import Published, Spec, Step
 from .usdl import PanelNet
 
 
@@ -35,6 +35,7 @@ class DaeMusdl(Gaussian):
     name = "dae-musdl"
     needs = Needs(judges=True, together=True, validates=True, gives=("spread",))
     pool = "mean"
+    published: ClassVar[Published] = {"": RELEASED}
 
     def models_mark(self, train: FeatureSet) -> bool:
         return train.times_difficulty
@@ -69,6 +70,7 @@ class DaeCore(Core, Gaussian):
     """
 
     name = "dae-core"
+    published: ClassVar[Published] = {**Core.published, "": {**Core.published[""], **RELEASED}}
 
     def build(self, spec: Spec) -> CoreNet:
         return CoreNet(spec, per_leaf=2)

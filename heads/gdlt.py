@@ -4,7 +4,7 @@ Assessment, CVPR 2022), as the AQA benchmark (arXiv 2412.11149) has it."""
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from .batches import Batch, only
 from .config import demand
 from .layers import MaskedBatchNorm, TransformerLayer, crop_clips
 from .noise import Noise
-from .torch_head import Spec, Step, TorchHead, Units
+from .torch_head import Published, Spec, Step, TorchHead, Units
 
 GRADES = 4
 
@@ -57,14 +57,35 @@ class Gdlt(TorchHead):
     """Squared error of the score plus `triplet` times a hardest triplet loss that keeps the grades apart.
 
     Defaults: the AQA benchmark's (Adam 1e-4, weight decay 1e-5, batch 4, 100 epochs, no dropout, 68 clips in a row in
-    training and all in the test). The original: `optimiser` sgd, `lr` .01, `weight_decay` 1e-4, `schedule` cosine,
-    `batch` 32, `dropout` .3, 250 to 500 epochs, and scores over 25. `theta`: the highest grade, in the benchmark 30
-    times the difficulty for dives; by default the upper end of the target's range, or 1.1 times the highest mark of
-    train where marks are modelled (`use_difficulty`). No score can leave the range of the grades.
+    training and all in the test). The original is `published`. `theta`: the highest grade, above 0 for the lowest, in
+    the benchmark 30 times the difficulty for dives; by default the grades span the target's range, or 0 to 1.1 times
+    the highest mark of train where marks are modelled (`use_difficulty`). No score can leave the range of the grades.
+    `divisor` of the error, in points.
     """
 
     name = "gdlt"
     needs = Needs(together=True, validates=True)
+    published: ClassVar[Published] = {
+        "": {
+            "optimiser": "sgd",
+            "lr": 0.01,
+            "weight_decay": 1e-4,
+            "schedule": "cosine",
+            "batch": 32,
+            "dropout": 0.3,
+            "scale": "none",
+            "select": "test",
+        },
+        "rhythmic-gymnastics": {"theta": 25.0, "divisor": 25.0},
+        "rhythmic-gymnastics/Ball": {"epochs": 250},
+        "rhythmic-gymnastics/Clubs": {"epochs": 400},
+        "rhythmic-gymnastics/Hoop": {"epochs": 500},
+        "rhythmic-gymnastics/Ribbon": {"epochs": 150},
+        # The divisor is that of PAMFN, which trained the same head.
+        "fis-v": {"crop": 124, "dropout": 0.7, "triplet": 0.5, "theta": 45.0, "divisor": 45.0},
+        "fis-v/tes": {"epochs": 320},
+        "fis-v/pcs": {"epochs": 400},
+    }
 
     batch: int = 4
     weight_decay: float = 1e-5
@@ -75,6 +96,7 @@ class Gdlt(TorchHead):
     crop: int = 68
     use_difficulty: bool = True
     theta: float | None = None
+    divisor: float = 1.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -83,13 +105,13 @@ class Gdlt(TorchHead):
         demand(self, "crop", self.crop >= 1, "1 or more")
         demand(self, "triplet", self.triplet >= 0, "0 or more")
         demand(self, "theta", self.theta is None or self.theta > 0, "a number above 0, or none")
+        demand(self, "divisor", self.divisor > 0, "a number above 0")
 
     def models_mark(self, train: FeatureSet) -> bool:
         return self.use_difficulty and train.times_difficulty and bool((train.difficulty > 0).all())
 
     def mark_range(self, train: FeatureSet, marks: np.ndarray) -> tuple[float, float]:
-        low, high = super().mark_range(train, marks)
-        return low, high if self.theta is None else self.theta
+        return super().mark_range(train, marks) if self.theta is None else (0.0, self.theta)
 
     def build(self, spec: Spec) -> GdltNet:
         return GdltNet(spec, self.heads, self.dropout)
@@ -97,7 +119,7 @@ class Gdlt(TorchHead):
     def loss(self, net: Any, batch: Batch, noise: Noise, step: Step) -> Tensor:  # noqa: ARG002
         x, mask = only(batch)
         mark, grades = net(*crop_clips(x.flatten(2), mask, self.crop, noise), noise)
-        error = net.units.points(mark, batch) - batch.score
+        error = (net.units.points(mark, batch) - batch.score) / self.divisor
         return error.square().mean() + self.triplet * grade_triplets(grades, self.margin)
 
     def judge(self, net: Any, batch: Batch) -> dict[str, Tensor]:

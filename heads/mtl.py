@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from torch import Tensor, nn
@@ -17,7 +17,7 @@ from .captioner import S2VT, caption_loss
 from .config import demand
 from .mlp import Mlp, MlpNet
 from .noise import Noise
-from .torch_head import Spec, Step
+from .torch_head import Published, Spec, Step
 from .words import EOS, SPECIAL, decode, encode, tokens, vocabulary
 
 
@@ -28,7 +28,7 @@ class MtlNet(MlpNet):
     """
 
     def __init__(self, spec: Spec, head: Mtl) -> None:
-        super().__init__(spec, head.hidden)
+        super().__init__(spec, head.hidden, head.divisor)
         self.classes: dict[str, int] = spec.constants["classes"]
         self.tokens: int = spec.constants["tokens"]
         self.classifiers = nn.ModuleList(nn.Linear(head.hidden, count) for count in self.classes.values())
@@ -58,6 +58,13 @@ class Mtl(Mlp):
         gives=("attributes", "captions"),
     )
     pool = "none"
+    published: ClassVar[Published] = {
+        "": {"scale": "none", "select": "test"},
+        "mtl-aqa": {
+            "divisor": 17.0,
+            "classes": ("position:3", "armstand:2", "rotation:4", "somersaults:10", "twists:8"),
+        },
+    }
 
     batch: int = 3
     alpha: float = 1.0

@@ -29,6 +29,9 @@ from .exemplars import Bank
 from .needs import some
 from .noise import Noise
 
+# "" or a data set or "data set/group" -> parameters that differ from the defaults; the more special wins.
+Published = Mapping[str, Mapping[str, Any]]
+
 
 class Step(NamedTuple):
     """When a loss is taken. Plain numbers, the same for all seeds."""
@@ -100,12 +103,14 @@ class TorchHead:
     """Parameters that every gradient head has. Subclasses say where their defaults come from.
 
     `scale`: features standardised over train, or left as they are. `select`: judge with the epoch that ranks `val`
-    best, or with the last one (also where there is no `val`). `schedule` cosine: down to 1% of `lr`, epoch by epoch.
+    best, or with the last one (also where there is no `val`); test is for `--protocol paper` alone, where the caller
+    gives the test part for `val`. `schedule` cosine: down to 1% of `lr`, epoch by epoch.
     """
 
     name: ClassVar[str]
     needs: ClassVar[Needs]
     pool: ClassVar[Literal["mean", "none"]] = "none"  # mean: only the mean of a sample's clips is looked at
+    published: ClassVar[Published] = {}  # the settings of `--protocol paper`
 
     epochs: int = 100
     batch: int = 8
@@ -114,7 +119,7 @@ class TorchHead:
     optimiser: Literal["adam", "adamw", "sgd"] = "adam"
     schedule: Literal["constant", "cosine"] = "constant"
     scale: Literal["standard", "none"] = "standard"
-    select: Literal["val", "last"] = "val"
+    select: Literal["val", "last", "test"] = "val"
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch"):

@@ -60,7 +60,7 @@ def fit(
     rows = rows_for(head, spec, scaling, train, device, dtype)._replace(targets=labels)
     exemplars = None if bank is None else Exemplars(*rows[:4])
     val_rows = None
-    if val is not None and len(val) and head.select == "val":
+    if val is not None and len(val) and head.select != "last":
         fitted_on.check(head, val)
         val_rows = rows_for(head, spec, scaling, val, device, dtype)
     fitted = []
@@ -77,7 +77,7 @@ def fit(
                 "seed": seed,
                 "epoch": head.epochs if kept is None else int(kept.epoch[i]),
                 "epochs": head.epochs,
-                "selected_on": "last" if kept is None else "val",
+                "selected_on": "last" if kept is None else head.select,
                 "parameters": nets.parameters,
                 "loss": float(losses[i]),
                 "seconds": seconds,
@@ -85,7 +85,7 @@ def fit(
             }
             one = FittedTorch(head, spec, nets.net(state, i), scaling, fitted_on, info, bank, exemplars)
             if isinstance(head, Calibrated):
-                one = _spread_scaled(one, val if head.calibrate else None)
+                one = _spread_scaled(one, val if head.calibrate and head.select != "test" else None)
             fitted.append(one)
     return fitted
 

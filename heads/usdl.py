@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from .judges import need_panel, total
 from .layers import LinearCopies, mean_clips
 from .needs import some
 from .noise import Noise
-from .torch_head import Calibrated, Spec, Step, Units
+from .torch_head import Calibrated, Published, Spec, Step, Units
 
 
 def soft_labels(centre: Tensor, bins: int, sigma: float) -> Tensor:
@@ -106,6 +106,11 @@ class Usdl(SoftLabels):
     needs = Needs(together=True, validates=True, gives=("spread",))
     pool = "mean"
 
+    published: ClassVar[Published] = {
+        "": {"scale": "none", "select": "test", "calibrate": False},
+        "jigsaws": {"bins": 25, "sigma": 1.0, "epochs": 80, "select": "last"},
+    }
+
     use_difficulty: bool = False
 
     def models_mark(self, train: FeatureSet) -> bool:
@@ -139,6 +144,19 @@ class Musdl(SoftLabels):
     name = "musdl"
     needs = Needs(judges=True, together=True, validates=True, gives=("spread",))
     pool = "mean"
+
+    published: ClassVar[Published] = {
+        "": {"scale": "none", "select": "test", "calibrate": False},
+        "jigsaws": {
+            "bins": 5,
+            "sigma": 1.0,
+            "lowest": 1.0,
+            "highest": 5.0,
+            "epochs": 80,
+            "weight_decay": 0.0,
+            "select": "last",
+        },
+    }
 
     bins: int = 21
     lowest: float | None = None

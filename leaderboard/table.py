@@ -56,7 +56,7 @@ class _Group:
         tests = [self.tests[seed][fold] for fold in self.folds]
         if self.pooled:
             tests = [pd.concat(tests, ignore_index=True)]
-        low, high = self.info["range"]
+        low, high = self.info.get("r_l2_range", self.info["range"])
         found = [
             metrics(
                 *(t[name].to_numpy() for name in ("truth", "score", "spread")),
@@ -88,7 +88,7 @@ class _Group:
             "flags": self.flags(),
             "folds": len(self.folds),
             "averaged": "pooled" if self.pooled else self.rule if len(self.folds) > 1 else None,
-            "range": info["range"],
+            "range": info.get("r_l2_range", info["range"]),
             "range_source": info["range_source"],
             "fit_seconds": float(np.mean([run.info["fit_seconds"] for run in self.runs])),
             "predict_ms": float(np.mean([run.info["predict_ms"] for run in self.runs])),
@@ -124,7 +124,8 @@ def _averages(groups: Sequence[_Group]) -> list[Row]:
     for group in groups:
         info = group.info
         if len(info["groups"]) > 1:
-            same = [info[name] for name in ("dataset", "protocol", "target", "features", "head", "config")]
+            same = [info[name] for name in ("dataset", "protocol", "target", "features", "head")]
+            same.append(info.get("asked", info["config"]))  # a paper's epochs may differ from group to group
             families[json.dumps(same, sort_keys=True)].append(group)
     table = []
     for members in families.values():
@@ -143,6 +144,7 @@ def _averages(groups: Sequence[_Group]) -> list[Row]:
             {
                 **one,
                 "group": AVERAGE,
+                "config": _shared([g.info["changed"] for g in members]),
                 "seeds": len(seeds),
                 "spearman_sd": _sd([found["spearman"] for found in per_seed]) if info["seeded"] else None,
                 "ci_low": low,
@@ -156,6 +158,11 @@ def _averages(groups: Sequence[_Group]) -> list[Row]:
             }
         )
     return table
+
+
+def _shared(found: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The items that all have."""
+    return {name: value for name, value in found[0].items() if all(row.get(name) == value for row in found)}
 
 
 def _key(run: Run) -> tuple:

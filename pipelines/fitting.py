@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from .. import heads as heads_room
+from ..catalog.base import PAPER
 from ..catalog.protocols import grouped_folds, holdout
 from ..heads.base import FeatureSet, Fitted, Judgement
 from ..leaderboard.labels import label_columns, label_metrics
@@ -32,8 +33,8 @@ def fit_job(job: Job) -> list[dict[str, Any]]:
 
 def _fit_and_write(job: Job, seeds: Sequence[int]) -> None:
     whole, test = job.subset(job.fold.train), job.subset(job.fold.test)
-    train, val = whole, None
-    if job.head.needs.validates and job.held_out > 0:
+    train, val = whole, test if job.selects_on_test else None
+    if val is None and job.head.needs.validates and job.held_out > 0:
         fit_ids, val_ids = holdout(train.ids, train.subject, job.held_out)
         rows = {i: k for k, i in enumerate(train.ids)}
         if val_ids:
@@ -42,14 +43,15 @@ def _fit_and_write(job: Job, seeds: Sequence[int]) -> None:
     started = time.perf_counter()
     fitted = heads_room.fit_head(job.head, train, val, seeds=seeds, device=job.device, log=history.append)
     seconds = (time.perf_counter() - started) / len(seeds)
-    held = _held_out_judgements(job, fitted, whole, val, seeds)
+    # With `paper` nothing is held out: there are no intervals, and nobody waits for five more fits.
+    held = None if job.protocol.name == PAPER else _held_out_judgements(job, fitted, whole, val, seeds)
     for k, (seed, one) in enumerate(zip(seeds, fitted, strict=True)):
         started = time.perf_counter()
         judged = one.predict(test)
         predict_ms = (time.perf_counter() - started) * 1000 / len(test)
         info = _info(job, one)
-        info["metrics"] = metrics(test.score, judged.score, judged.spread, kind=job.target.kind, range_=job.range)
-        info["samples"] = {"train": len(train), "val": 0 if val is None else len(val), "test": len(test)}
+        info["metrics"] = metrics(test.score, judged.score, judged.spread, kind=job.target.kind, range_=job.r_l2_range)
+        info["samples"] = {"train": len(train), "val": 0 if val is None or val is test else len(val), "test": len(test)}
         info |= {"fit_seconds": seconds, "predict_ms": predict_ms}
         info["metrics"] |= label_metrics(_labels(test, judged))
         rows = [row for row in history if row.get("seed", seed) == seed]
@@ -82,6 +84,7 @@ def _info(job: Job, one: Fitted) -> dict[str, Any]:
     return {
         "config": heads_room.config_of(job.head),
         "changed": heads_room.changed(job.head),
+        "asked": heads_room.config_of(job.asked),
         "digest": job.digest,
         "fold_name": job.fold.name,
         "folds": len(folds_of(job.protocol, job.fold.group)),
@@ -92,6 +95,7 @@ def _info(job: Job, one: Fitted) -> dict[str, Any]:
         "times_difficulty": job.target.times_difficulty,
         "range": list(job.range),
         "range_source": job.range_source,
+        "r_l2_range": list(job.r_l2_range),
         "floor": job.head.needs.floor,
         "seeded": job.head.needs.seeded,
         "flags": list(job.flags),

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import heads as heads_room
-from ..catalog.base import Dataset, Fold, Protocol, Range, Target
+from ..catalog.base import PAPER, Dataset, Fold, Protocol, Range, Target
 from ..errors import MissingExtra, StoreError, UnknownName, UnmetNeeds, UsageError
 from ..heads.base import FeatureSet, Head
 from ..leaderboard.runs import RunKey
@@ -28,6 +28,7 @@ class Job:
     """One head on one fold, for all seeds. `data` holds every sample and is shared by all jobs."""
 
     head: Head
+    asked: Head  # without what `--protocol paper` makes of it
     dataset: Dataset
     protocol: Protocol
     target: Target
@@ -36,6 +37,7 @@ class Job:
     data: FeatureSet
     range: Range
     range_source: str
+    r_l2_range: Range
     stores: Sequence[FeatureStore]
     seeds: Sequence[int]
     held_out: float
@@ -49,6 +51,11 @@ class Job:
         group = f" on {self.fold.group}" if self.fold.group else ""
         many = len(folds_of(self.protocol, self.fold.group)) > 1
         return f"{self.head.name}{group}" + (f", fold {self.fold.name}" if many else "")
+
+    @property
+    def selects_on_test(self) -> bool:
+        """Whether the head is to choose its epoch by the test part, as papers did."""
+        return getattr(self.head, "select", None) == "test"
 
     def subset(self, ids: Sequence[str]) -> FeatureSet:
         """Those of `ids` that have features, in that order, with the fold's range and the streams the head takes."""
@@ -107,7 +114,8 @@ def plan_jobs(
 
     Raises UsageError and its kin for what is wrong with the command, StoreError for missing features.
     """
-    made = _make_heads(heads, settings, console)
+    asked = _settings_of(heads, settings, console)
+    made = [heads_room.make_head(name, given) for name, given in asked.items()]
     stores, dataset = _find(where, features, made)
     protocol, chosen_target = dataset.protocol(where.protocol), dataset.target(target)
     if group is not None and group not in protocol.groups:
@@ -127,9 +135,15 @@ def plan_jobs(
             raise UsageError(f"fold {fold.name} has no sample with features left", file=dataset.name)
         range_, source = dataset.score_range(chosen_target, protocol, fold.group, present)
         index = folds_of(protocol, fold.group).index(fold)
-        for head in fitting:
+        for plain in fitting:
+            head = plain
+            if protocol.name == PAPER:
+                published = heads_room.published(plain.name, dataset.name, fold.group, chosen_target.name)
+                head = heads_room.make_head(plain.name, asked[plain.name], published)
+            more = _stream_flags(dataset, stores) if head.needs.streams else ()
             job = Job(
                 head=head,
+                asked=plain,
                 dataset=dataset,
                 protocol=protocol,
                 target=chosen_target,
@@ -138,15 +152,25 @@ def plan_jobs(
                 data=data,
                 range=range_,
                 range_source=source,
+                r_l2_range=_test_range(dataset, protocol, fold, chosen_target) if protocol.r_l2 == "test" else range_,
                 stores=stores if head.needs.streams else [],
                 seeds=seeds if head.needs.seeded else seeds[:1],
-                held_out=held_out,
+                held_out=0.0 if protocol.name == PAPER else held_out,
                 device=device,
                 runs=where.runs,
-                flags=(*flags, *(_stream_flags(dataset, stores) if head.needs.streams else ())),
+                flags=(*flags, *more),
             )
-            jobs.append(job)
+            if job.selects_on_test and protocol.name != PAPER:
+                hint = "select=val, or --protocol paper, which marks its rows"
+                raise UsageError(f"{head.name} with select=test would choose its epoch by the test part", hint=hint)
+            jobs.append(replace(job, flags=(*job.flags, *(["selected-on-test"] if job.selects_on_test else []))))
     return jobs
+
+
+def _test_range(dataset: Dataset, protocol: Protocol, fold: Fold, target: Target) -> Range:
+    tested = {i for one in folds_of(protocol, fold.group) for i in one.test}
+    scores = [dataset.by_id[i].targets[target.name] for i in tested]
+    return min(scores), max(scores)
 
 
 def _fits(head: Head, data: FeatureSet, *, asked: bool, console: Console) -> bool:
@@ -180,8 +204,9 @@ def _find(where: Place, features: str | None, heads: Sequence[Head]) -> tuple[li
     raise StoreError(f"{where.dataset} has no cached features", file=where.cache, hint=hint)
 
 
-def _make_heads(names: Sequence[str], settings: Sequence[str], console: Console) -> list[Head]:
-    """NAME=VALUE is for every head that has such a parameter, HEAD.NAME=VALUE for one; the latter wins."""
+def _settings_of(names: Sequence[str], settings: Sequence[str], console: Console) -> dict[str, dict[str, str]]:
+    """head -> what is set for it. NAME=VALUE is for every head that has such a parameter, HEAD.NAME=VALUE for one,
+    and wins."""
     known: dict[str, Mapping[str, Any]] = {}
     for name in heads_room.head_names() if "all" in names else dict.fromkeys(names):
         try:
@@ -198,7 +223,7 @@ def _make_heads(names: Sequence[str], settings: Sequence[str], console: Console)
         takers = [head] if dot else [name for name in known if parameter in known[name]]
         for name in takers or list(known)[:1]:  # one that does not have it refuses it and suggests the nearest
             given[name][parameter] = value
-    return [heads_room.make_head(name, given[name]) for name in known]
+    return given
 
 
 def _flags(dataset: Dataset, protocol: Protocol) -> tuple[str, ...]:

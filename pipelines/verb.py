@@ -24,7 +24,12 @@ DatasetName = Annotated[
 Root = Annotated[Path | None, typer.Option("--root", help="Folder of the data set.")]
 Cache = Annotated[Path | None, typer.Option("--cache", help="Folder of cached features [aqa-cache].")]
 Runs = Annotated[Path | None, typer.Option("--runs", help="Folder of runs [runs].")]
-ProtocolName = Annotated[str | None, typer.Option("--protocol", help="Protocol; `aqa catalog show` lists them.")]
+ProtocolName = Annotated[
+    str | None,
+    typer.Option(
+        "--protocol", help="Protocol; `aqa catalog show` lists them. paper: splits and settings of the papers."
+    ),
+]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1 or mps.")]
 
 

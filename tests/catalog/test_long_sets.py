@@ -119,7 +119,7 @@ def test_every_line_of_fis_v_is_read(tmp_path: Path):
     write_texts(tmp_path / "fis-v", {"train": "\n".join(lines[:400]), "test": "\n".join(lines[400:])})
     dataset = catalog.read("fis-v", tmp_path)
     sizes = {p.name: (len(p.folds[0].train), len(p.folds[0].test)) for p in dataset.protocols}
-    assert sizes == {"official": (400, 100), "gdlt": (399, 99)}
+    assert sizes == {"official": (400, 100), "gdlt": (399, 99), "paper": (399, 99)}
     assert dataset.protocol().name == "official"
     assert dataset.protocol("gdlt").folds[0].train == dataset.protocol().folds[0].train[1:]
     assert set(dataset.protocol().folds[0].test) - set(dataset.protocol("gdlt").folds[0].test) == {ids[400]}

@@ -1,0 +1,96 @@
+"""`--protocol paper`: the settings of papers, and rows that say where the test part was looked at."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from aqa import heads
+from aqa.heads.gdlt import Gdlt
+
+APPARATUS = {"Ball": 250, "Clubs": 400, "Hoop": 500, "Ribbon": 150}  # epochs of GDLT
+FEW = {"Ball": 4, "Clubs": 3, "Hoop": 5, "Ribbon": 2}
+
+
+@pytest.mark.parametrize(
+    ("head", "place", "facts"),
+    [
+        ("mlp", ("mtl-aqa", "", "score"), {"batch": 3, "divisor": 17, "select": "test"}),
+        ("mtl", ("mtl-aqa", "", "score"), {"batch": 3, "divisor": 17, "gamma": 0.01, "lr": 1e-4, "epochs": 100}),
+        ("usdl", ("mtl-aqa", "", "score"), {"bins": 101, "sigma": 5, "weight_decay": 0, "batch": 4, "epochs": 100}),
+        ("usdl", ("jigsaws", "Suturing", "grs"), {"bins": 25, "sigma": 1, "epochs": 80, "select": "last"}),
+        ("musdl", ("mtl-aqa", "", "score"), {"bins": 21, "sigma": 5, "weight_decay": 1e-5, "select": "test"}),
+        ("musdl", ("jigsaws", "Suturing", "grs"), {"bins": 5, "lowest": 1, "highest": 5, "weight_decay": 0}),
+        ("dae", ("mtl-aqa", "", "score"), {"loss_kind": "released", "batch": 8, "weight_decay": 1e-5, "lr": 1e-4}),
+        ("core", ("mtl-aqa", "", "score"), {"lr": 1e-3, "batch": 2, "theta": 30, "epochs": 200, "votes": 10}),
+        ("core", ("aqa-7", "diving", "score"), {"lr": 1e-3, "batch": 4, "theta": None, "weight_decay": 0}),
+        ("dae-core", ("mtl-aqa", "", "score"), {"theta": 30, "loss_kind": "released", "calibrate": False}),
+        ("gdlt", ("fis-v", "", "tes"), {"crop": 124, "dropout": 0.7, "epochs": 320, "triplet": 0.5}),
+        ("gdlt", ("fis-v", "", "pcs"), {"crop": 124, "epochs": 400, "optimiser": "sgd", "schedule": "cosine"}),
+        *(
+            (
+                "gdlt",
+                ("rhythmic-gymnastics", group, "total"),
+                {"crop": 68, "epochs": epochs, "batch": 32, "divisor": 25},
+            )
+            for group, epochs in APPARATUS.items()
+        ),
+        ("ridge", ("mtl-aqa", "", "score"), {}),
+    ],
+)
+def test_settings_are_those_of_the_specifications(head: str, place: tuple[str, str, str], facts: dict[str, object]):
+    made = heads.make_head(head, {}, heads.published(head, *place))
+    assert {name: getattr(made, name) for name in facts} == facts
+
+
+def test_epochs_of_each_apparatus_and_one_average(aqa, value, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    few = {f"rhythmic-gymnastics/{group}": {"epochs": epochs} for group, epochs in FEW.items()}
+    monkeypatch.setattr(Gdlt, "published", {**Gdlt.published, **few})
+    rng = np.random.default_rng(0)
+    root = tmp_path / "RG"
+    root.mkdir()
+    features = tmp_path / "features"
+    features.mkdir()
+    for part, count in (("train", 8), ("test", 6)):
+        lines = ["Video_Name Difficulty_Score Execution_Score Total_Score Penalty Video_length"]
+        for name in (f"{apparatus}_{part == 'test':d}{k:02d}" for apparatus in APPARATUS for k in range(count)):
+            difficulty, execution = rng.uniform(2, 10, 2).round(2)
+            lines.append(f"{name} {difficulty:.2f} {execution:.2f} {difficulty + execution:.2f} 0.00 92")
+            np.save(features / f"{name}.npy", rng.normal(size=(3, 4)).astype(np.float32))
+        (root / f"{part}.txt").write_text("\n".join(lines) + "\n")
+    words = ("cache", "import", "rhythmic-gymnastics", features, "--root", root, "--as", "vst", "--json")
+    assert value(aqa(*words))["done"] == 56
+    fit = ("fit", "rhythmic-gymnastics", "--head", "gdlt", "--head", "ridge", "--seeds", 1)
+    rows = [row for row in value(aqa(*fit, "--protocol", "paper", "--json")) if row["head"] == "gdlt"]
+    assert {row["group"]: row["config"]["epochs"] for row in rows} == FEW
+    for row in rows:
+        assert row["selected_on"] == "test"
+        with (Path(row["run"]) / "history.csv").open() as file:
+            assert len(list(csv.DictReader(file))) == FEW[row["group"]]
+        with (Path(row["run"]) / "predictions.csv").open() as file:
+            assert {line["part"] for line in csv.DictReader(file)} == {"test"}
+    table = value(aqa("leaderboard", "rhythmic-gymnastics", "--json", "--resamples", 100))
+    average = {row["head"]: row for row in table if row["group"] == "average"}
+    assert "epochs" not in average["gdlt"]["config"]
+    assert average["gdlt"]["config"]["theta"] == 25
+    assert "selected-on-test" in average["gdlt"]["flags"]
+    assert "selected-on-test" not in average["ridge"]["flags"]
+    chosen = value(aqa(*fit, "--protocol", "paper", "--set", "gdlt.epochs=2", "--set", "gdlt.select=last", "--json"))
+    assert {(row["config"]["epochs"], row["selected_on"]) for row in chosen if row["head"] == "gdlt"} == {(2, "last")}
+    refused = aqa(*fit, "--set", "gdlt.select=test")
+    assert refused.exit_code == 2
+    assert "--protocol paper, which marks its rows" in refused.stderr
+
+
+def test_r_l2_of_aqa_7_is_over_the_test_scores_as_published(aqa, value, shared_data: Path):
+    words = ("--root", shared_data / "aqa7", "--protocol", "paper", "--head", "mean", "--json")
+    value(aqa("fit", "aqa-7", *words))
+    table = value(aqa("leaderboard", "aqa-7", "--json", "--resamples", 100))
+    ranges = {row["group"]: row["range"] for row in table}
+    # 17.505 to 95.624 of the scores normalised by 12.3 to 16.87
+    assert ranges["gym_vault"] == pytest.approx([12.3 + 4.57 * 0.17505, 12.3 + 4.57 * 0.95624], abs=1e-3)
+    assert ranges["diving"] == [21.6, 102.6]
+    assert all("constants-from-test" in row["flags"] for row in table)
