@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -121,6 +121,26 @@ def select(rows_of: Batch, rows: Tensor) -> Batch:
 def with_exemplars(batch: Batch, bank: Exemplars, rows: Tensor) -> Batch:
     """`batch` beside the samples of `bank` at `rows`: [B * M], or [S, B * M] for a batch of S seeds."""
     return batch._replace(exemplars=tree_map(lambda tensor: tensor[rows], bank))
+
+
+class Train(NamedTuple):
+    """All that a head is trained on: the rows, and for heads that compare the same rows as exemplars."""
+
+    rows: Batch
+    exemplars: Exemplars | tuple[()] = ()
+
+    def batch(self, chosen: Sequence[Tensor]) -> Batch:
+        """The samples at the index `chosen[0]`, [B] or [S, B]; where there are exemplars, each beside its partner, of
+        which `chosen[1]` lists one per sample of train, [N] or [S, N]."""
+        batch = select(self.rows, chosen[0])
+        if not isinstance(self.exemplars, Exemplars):
+            return batch
+        return with_exemplars(batch, self.exemplars, chosen[1].gather(-1, chosen[0]))
+
+    def first(self, size: int, *seeds: int) -> list[Tensor]:
+        """What chooses the first samples, each its own partner."""
+        every = torch.arange(len(self.rows.score), device=self.rows.score.device).expand(*seeds, -1)
+        return [every[..., :size], *([every] if self.exemplars else [])]
 
 
 def refuse_not_finite(name: str, stream: Ragged, ids: tuple[str, ...]) -> None:

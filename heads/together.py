@@ -9,11 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
-from torch.utils._pytree import tree_map
+from torch.utils._pytree import tree_flatten, tree_leaves, tree_map, tree_unflatten
 
-from .batches import Batch
+from .batches import Batch, Train
 from .noise import Ask, Live, Replay
 from .torch_head import Spec, Step, TorchHead, built
+from .traced import Traced
 
 CACHE = 16 * 2**20  # bytes of weights, gradients and moments of the seeds that train at once; see benchmarks/fit.py
 MEMORY = 4 * 2**30  # likewise on a GPU, where many small launches cost more than the memory does
@@ -36,11 +37,7 @@ class Together:
         self.turned = {name for name, value in params.items() if value.ndim == 3}
         self.leaves = {name: self._turn(name, v.detach()).contiguous().requires_grad_() for name, v in params.items()}
         self._asked: dict[int, list[Ask]] = {}
-
-    @property
-    def params(self) -> dict[str, Tensor]:
-        """name -> [S, ...] as the network has it."""
-        return {name: self._turn(name, value) for name, value in self.leaves.items()}
+        self._recorded: dict[int, Callable[[Sequence[Tensor]], Sequence[Tensor]]] = {}
 
     @property
     def parameters(self) -> int:
@@ -49,25 +46,64 @@ class Together:
 
     def losses(self, batch: Batch, draws: Sequence[Tensor], step: Step) -> Tensor:
         """[S]: the loss of every seed on its part of `batch` [S, B, ...] with its `draws` [S, ...]."""
-        self.shell.train()
-        call = over_seeds(lambda p, b, x, d: functional_call(self.shell, (p, b), ("loss", x, Replay(d), step)))
-        return call(self.count, self.params, self.buffers, batch, list(draws))
+        return self._losses(self.leaves, self.buffers, batch, draws, step)
+
+    def gradients(self, train: Train, chosen: Sequence[Tensor], draws: Sequence[Tensor], step: Step) -> Tensor:
+        """[S]: the losses on the `chosen` of `train`, detached. Their gradients are left in `leaves`."""
+        run = self._recorded.get(chosen[0].shape[1])
+        if run is not None:
+            losses, *gradients = run([*chosen, *draws])
+            for leaf, gradient in zip(self.leaves.values(), gradients, strict=True):
+                leaf.grad = gradient
+            return losses
+        for leaf in self.leaves.values():
+            leaf.grad = None
+        losses = self.losses(train.batch(chosen), draws, step)
+        losses.sum().backward()
+        return losses.detach()
+
+    def record(self, train: Train, chosen: Sequence[Tensor], draws: Sequence[Tensor]) -> Traced | None:
+        """`gradients` for as many samples, to be used by any networks of as many seeds. None where the loss asks when
+        it is taken, or does not depend on all leaves."""
+        names, others, when = list(self.leaves), list(self.buffers), _Watched()
+        rows, shape = tree_flatten(train)
+
+        def step(fixed: list[Tensor], varying: list[Tensor]) -> list[Tensor]:
+            leaves, rest = fixed[: len(names)], fixed[len(names) :]
+            buffers = dict(zip(others, rest, strict=False))
+            batch = tree_unflatten(rest[len(others) :], shape).batch(varying[: len(chosen)])
+            draws = varying[len(chosen) :]
+            losses = self._losses(dict(zip(names, leaves, strict=True)), buffers, batch, draws, when)
+            gradients = torch.autograd.grad(losses.sum(), leaves, allow_unused=True)
+            when.asked |= any(gradient is None for gradient in gradients)
+            # Fused optimisers go through the memory: a gradient must lie there as its leaf does.
+            return [losses.detach(), *(gradient.contiguous() for gradient in gradients if gradient is not None)]
+
+        # Copies, because recording runs the step, and that may change buffers.
+        leaves = [leaf.detach().clone().requires_grad_() for leaf in self.leaves.values()]
+        buffers = [buffer.clone() for buffer in self.buffers.values()]
+        traced = Traced(step, [*leaves, *buffers, *rows], [*chosen, *draws])
+        return None if when.asked else traced
+
+    def use(self, recorded: Mapping[int, Traced], train: Train) -> None:
+        """Take recorded steps on `train`, batch size -> step, from now on."""
+        fixed = [*self.leaves.values(), *self.buffers.values(), *tree_leaves(train)]
+        self._recorded = {size: traced.bind(fixed) for size, traced in recorded.items()}
 
     def judge(self, batch: Batch) -> dict[str, Tensor]:
         """name -> [S, B, ...]."""
         self.shell.eval()
         call = over_seeds(lambda p, b, x: functional_call(self.shell, (p, b), ("judge", x)))
         with torch.no_grad():
-            return call(self.count, self.params, self.buffers, batch)
+            return call(self.count, self._params(self.leaves), self.buffers, batch)
 
-    def asked(self, batch: Batch, step: Step) -> list[Ask]:
-        """The noise that the loss of one seed asks for on batches of this size."""
-        size = batch.score.shape[1]
+    def asked(self, train: Train, size: int, step: Step) -> list[Ask]:
+        """The noise that the loss of one seed asks for on batches of `size`."""
         if size not in self._asked:
-            device, dtype = batch.score.device, batch.score.dtype
-            noise = Live(torch.Generator(device).manual_seed(0), dtype)
+            like = train.rows.score
+            noise = Live(torch.Generator(like.device).manual_seed(0), like.dtype)
             with torch.no_grad():
-                self.shell.train()("loss", tree_map(lambda tensor: tensor[0], batch), noise, step)
+                self.shell.train()("loss", train.batch(train.first(size)), noise, step)
             self._asked[size] = noise.asked
         return self._asked[size]
 
@@ -83,8 +119,34 @@ class Together:
         net.load_state_dict(one)
         return net
 
+    def _losses(
+        self,
+        leaves: Mapping[str, Tensor],
+        buffers: Mapping[str, Tensor],
+        batch: Batch,
+        draws: Sequence[Tensor],
+        when: Any,
+    ) -> Tensor:
+        self.shell.train()
+        call = over_seeds(lambda p, b, x, d: functional_call(self.shell, (p, b), ("loss", x, Replay(d), when)))
+        return call(self.count, self._params(leaves), buffers, batch, list(draws))
+
+    def _params(self, leaves: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """name -> [S, ...] as the network has it."""
+        return {name: self._turn(name, value) for name, value in leaves.items()}
+
     def _turn(self, name: str, value: Tensor) -> Tensor:
         return value.mT if name in self.turned else value
+
+
+class _Watched:
+    """Stands for a `Step` and remembers whether anybody asked."""
+
+    asked = False
+
+    def __getattr__(self, name: str) -> int:
+        self.asked = True
+        return 0
 
 
 class _Calls(nn.Module):
@@ -110,17 +172,29 @@ def over_seeds(function: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
+def weights_of(head: TorchHead, spec: Spec) -> int:
+    """How many numbers one seed learns."""
+    return sum(p.numel() for p in built(head, spec, 0).parameters())
+
+
 def groups_of(
-    head: TorchHead, spec: Spec, seeds: Sequence[int], device: str | torch.device, together: int | None = None
+    head: TorchHead,
+    spec: Spec,
+    seeds: Sequence[int],
+    device: str | torch.device,
+    together: int | None = None,
+    workers: int = 1,
 ) -> list[list[int]]:
-    """`seeds` in groups of nearly equal size that train at once: at most `together`, by default what fits."""
+    """`seeds` in groups of nearly equal size that train as one: at most `together`. By default as many as fit, and so
+    many groups that all of the `workers` have work to the end."""
     if not seeds:
         return []
-    if together is None:
-        numbers = sum(p.numel() for p in built(head, spec, 0).parameters())
+    most, multiple = together, 1
+    if most is None:
         limit = CACHE if torch.device(device).type == "cpu" else MEMORY
-        together = limit // (4 * 4 * numbers)
+        most, multiple = limit // (4 * 4 * weights_of(head, spec)), workers
     if not head.needs.together:
-        together = 1
-    parts = -(-len(seeds) // max(together, 1))
+        most = 1
+    parts = -(-len(seeds) // max(most, 1))
+    parts = min(-(-parts // multiple) * multiple, len(seeds))
     return [[int(seed) for seed in part] for part in np.array_split(np.asarray(seeds), parts)]

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from threading import Lock
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
@@ -31,6 +32,9 @@ from .noise import Noise
 
 # "" or a data set or "data set/group" -> parameters that differ from the defaults; the more special wins.
 Published = Mapping[str, Mapping[str, Any]]
+
+
+_GLOBAL_RANDOM_STATE = Lock()  # groups of seeds train in threads
 
 
 class Step(NamedTuple):
@@ -250,7 +254,7 @@ def seen_by(head: TorchHead, data: FeatureSet, streams: Iterable[str]) -> Featur
 
 def built(head: TorchHead, spec: Spec, seed: int) -> nn.Module:
     """`head.build(spec)` initialised from `seed`, on the CPU; the global random state is left as it was."""
-    with torch.random.fork_rng(devices=[]):
+    with _GLOBAL_RANDOM_STATE, torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return head.build(spec)
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -19,16 +19,18 @@ from torch import Tensor
 
 from ..errors import AqaError, BadParameter
 from .base import FeatureSet, Log
-from .batches import Batch, Exemplars, Scaling, fit_scaling, select, with_exemplars
+from .batches import Exemplars, Scaling, Train, fit_scaling
 from .exemplars import Bank, Partners
 from .fitted_torch import FittedTorch
 from .needs import FittedOn, ready_to_fit
 from .noise import Ask, draw
+from .parallel import Stopped, cores, each
 from .selection import Selection
-from .together import Together, groups_of
-from .torch_head import Calibrated, Step, TorchHead, rows_for, seen_by, spec_of
+from .together import Together, groups_of, weights_of
+from .torch_head import Calibrated, Spec, Step, TorchHead, rows_for, seen_by, spec_of
+from .traced import Traced
 
-ONE_THREAD = 10_000_000  # weights of one seed
+RECORD = 1000  # updates that it takes to be worth it; see `traced.py`
 
 
 def fit(
@@ -59,19 +61,21 @@ def fit(
     labels = {name: torch.from_numpy(values).to(device) for name, values in head.labels(spec, train).items()}
     rows = rows_for(head, spec, scaling, train, device, dtype)._replace(targets=labels)
     exemplars = None if bank is None else Exemplars(*rows[:4])
+    whole = Train(rows, exemplars or ())
     val_rows = None
     if val is not None and len(val) and head.select != "last":
         fitted_on.check(head, val)
         val_rows = rows_for(head, spec, scaling, val, device, dtype)
-    fitted = []
-    for group in groups_of(head, spec, seeds, device, together):
+
+    def train_one(group: list[int], stop: Event) -> list[FittedTorch]:
         started = time.perf_counter()
         nets = Together(head, spec, group, device, dtype)
+        nets.use({size: step for (count, size), step in recorded.items() if count == len(group)}, whole)
         kept = None if val is None or val_rows is None else Selection(val, val_rows, bank, exemplars, group)
-        with own_threads(nets, device):
-            losses = train_group(nets, rows, bank, exemplars, kept, group, log)
+        losses = train_group(nets, whole, bank, kept, group, log, stop)
         seconds = (time.perf_counter() - started) / len(group)
         state = nets.state() if kept is None else kept.state
+        fitted = []
         for i, seed in enumerate(group):
             info: dict[str, Any] = {
                 "seed": seed,
@@ -87,7 +91,12 @@ def fit(
             if isinstance(head, Calibrated):
                 one = _spread_scaled(one, val if head.calibrate and head.select != "test" else None)
             fitted.append(one)
-    return fitted
+        return fitted
+
+    with cores(weights_of(head, spec), device) as workers:
+        groups = groups_of(head, spec, seeds, device, together, workers if head.needs.together else 1)
+        recorded = record(head, spec, groups, whole, device, dtype)
+        return [one for fitted in each(train_one, groups, workers) for one in fitted]
 
 
 def _spread_scaled(one: FittedTorch, held_out: FeatureSet | None) -> FittedTorch:
@@ -97,47 +106,54 @@ def _spread_scaled(one: FittedTorch, held_out: FeatureSet | None) -> FittedTorch
     return replace(one, info={**one.info, "spread_scale": 1.0, "spread_scaled_on": "none", "spread_samples": 0})
 
 
-@contextmanager
-def own_threads(nets: Together, device: str | torch.device) -> Iterator[None]:
-    """One thread for small networks on the CPU: their operations take microseconds, and threads that wait for each
-    other at the end of each are many times slower as soon as anything else runs on the machine."""
-    threads = torch.get_num_threads()
-    small = torch.device(device).type == "cpu" and nets.parameters < ONE_THREAD
-    torch.set_num_threads(1 if small else threads)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
+def record(
+    head: TorchHead,
+    spec: Spec,
+    groups: Sequence[Sequence[int]],
+    train: Train,
+    device: str | torch.device,
+    dtype: torch.dtype,
+) -> dict[tuple[int, int], Traced]:
+    """(seeds, batch size) -> the step, for the sizes that come often enough to be worth recording."""
+    n, found = len(train.rows.score), {}
+    for size, count in ((head.batch, n // head.batch), (n % head.batch, 1)):
+        if not (head.needs.together and size and count * head.epochs >= RECORD):
+            continue
+        for seeds in {len(group) for group in groups}:
+            nets, draws = Together(head, spec, range(seeds), device, dtype), Draws(range(seeds), train.rows.score)
+            asked = nets.asked(train, size, Step(0, 0))
+            step = nets.record(train, train.first(size, seeds), draws.noise(asked))
+            if step is not None:
+                found[seeds, size] = step
+    return found
 
 
 def train_group(
     nets: Together,
-    rows: Batch,
+    train: Train,
     bank: Bank | None,
-    exemplars: Exemplars | None,
     kept: Selection | None,
     seeds: Sequence[int],
     log: Log | None,
+    stop: Event | None = None,
 ) -> Tensor:
-    """Train `nets` on `rows`, one network per seed. Returns the mean loss of the last epoch, [S]."""
-    head, n = nets.head, len(rows.score)
-    optimiser, draws = make_optimiser(head, nets), Draws(seeds, rows.score)
+    """Train `nets`, one network per seed, until the end or `stop`. Returns the mean loss of the last epoch, [S]."""
+    head, n, like = nets.head, len(train.rows.score), train.rows.score
+    optimiser, draws = make_optimiser(head, nets), Draws(seeds, like)
     partners = None if bank is None else Partners(bank)
     update, loss = 0, torch.full((len(seeds),), math.nan)
     for epoch in range(head.epochs):
         set_rate(optimiser, head, epoch)
-        order, total = draws.order(n), torch.zeros_like(rows.score[:1]).repeat(len(seeds))
-        pairs = None if partners is None else draws.pairs(partners, n)
+        order, total = draws.order(n), torch.zeros_like(like[:1]).repeat(len(seeds))
+        pairs = [] if partners is None else [draws.pairs(partners, n)]
         for index in order.split(head.batch, dim=1):
-            batch, step = select(rows, index), Step(epoch, update)
-            if exemplars is not None and pairs is not None:
-                batch = with_exemplars(batch, exemplars, pairs.gather(1, index))
-            losses = nets.losses(batch, draws.noise(nets.asked(batch, step)), step)
-            optimiser.zero_grad()
-            losses.sum().backward()
+            step, size = Step(epoch, update), index.shape[1]
+            noise = draws.noise(nets.asked(train, size, step))
+            total += nets.gradients(train, [index, *pairs], noise, step) * size
             optimiser.step()
-            total += losses.detach() * index.shape[1]
             update += 1
+            if stop is not None and stop.is_set():
+                raise Stopped
         loss = finite(total.cpu() / n, seeds, epoch)
         said = {} if kept is None else kept.update(nets, epoch + 1)
         for i, seed in enumerate(seeds if log is not None else ()):

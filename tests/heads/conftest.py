@@ -8,10 +8,51 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from aqa.heads import FeatureSet, Ragged
 from aqa.heads.batches import Batch
+from aqa.heads.fitted_torch import FittedTorch
 from aqa.heads.torch_head import Spec
+
+GRADIENT_HEADS: list[tuple[str, dict[str, str]]] = [
+    ("mlp", {"hidden": "32"}),
+    ("mtl", {"hidden": "32", "caption_hidden": "8"}),
+    ("dae", {"sampling": "0.3"}),
+    ("dae-mt", {}),
+    ("dae-musdl", {"loss_kind": "released"}),
+    ("dae-core", {"sampling": "0.3"}),
+    ("usdl", {"decode": "expectation"}),
+    ("musdl", {"decode": "expectation"}),
+    ("core", {}),
+    ("gdlt", {"dropout": "0.2", "crop": "3"}),
+]
+
+
+@pytest.fixture(params=GRADIENT_HEADS, ids=lambda pair: pair[0])
+def gradient_head(request: pytest.FixtureRequest) -> tuple[str, dict[str, str]]:
+    """Every gradient head in turn: its name, and settings that make it small and use its noise."""
+    return request.param
+
+
+@pytest.fixture
+def name(gradient_head: tuple[str, dict[str, str]]) -> str:
+    return gradient_head[0]
+
+
+@pytest.fixture
+def settings(gradient_head: tuple[str, dict[str, str]]) -> dict[str, str]:
+    return gradient_head[1]
+
+
+@pytest.fixture(scope="session", name="numbers")
+def numbers_fixture() -> Callable[[FittedTorch], Tensor]:
+    return numbers
+
+
+def numbers(fitted: FittedTorch) -> Tensor:
+    """All parameters and buffers, in one row."""
+    return torch.cat([value.flatten().double() for value in fitted.net.state_dict().values()])
 
 
 @pytest.fixture
