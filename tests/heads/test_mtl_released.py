@@ -61,7 +61,7 @@ def test_the_real_heads_judge_through_the_network(shared_data: Path, tmp_path: P
 
 
 def dives(count: int) -> FeatureSet:
-    values = np.random.default_rng(0).normal(size=(count * 6, 512, 1, 4, 4)).astype(np.float32)
+    values = np.random.default_rng(0).normal(size=(count * 6, WIDTH)).astype(np.float32)
     stream = Ragged(values, np.arange(count + 1) * 6)
     return FeatureSet(tuple(f"d{i}" for i in range(count)), {"c3d:pool5": stream}, np.full(count, np.nan), (0, 123))
 
@@ -96,7 +96,7 @@ def test_all_parts_make_a_head_that_judges_names_and_speaks(parts: dict[str, Any
     parts["caption"]["out.bias"][2] += 9  # "and", which has the number of our <unk>, may be said
     fitted, data = released(write(tmp_path, parts), words=WORDS), dives(3)
     judged = fitted.predict(data)
-    mean = data.streams["c3d:pool5"].values.reshape(3, 6, -1).mean(axis=1)
+    mean = data.streams["c3d:pool5"].values.reshape(3, 6, WIDTH).mean(axis=1)
     hidden = np.maximum(mean @ parts["my_fc6"]["fc.weight"].numpy().T + parts["my_fc6"]["fc.bias"].numpy(), 0)
     score = parts["score_regressor"]
     wanted = hidden @ score["fc_final_score.weight"].numpy().T + score["fc_final_score.bias"].numpy()
