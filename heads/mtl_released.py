@@ -21,6 +21,7 @@ from .mtl import Mtl
 from .needs import FittedOn
 from .torch_head import Spec, built
 
+WIDTH = 8192  # of pool5
 POINTS = 17.0  # the released code divides scores by this
 RANGE = (0.0, 123.0)  # of MTL-AQA by the rules, as `aqa.catalog.mtl_aqa` has it
 CLASSES = {"position": 3, "armstand": 2, "rotation": 4, "somersaults": 10, "twists": 8}
@@ -61,8 +62,9 @@ def released(
 ) -> FittedTorch:
     """A fitted `mtl` made of released files: fc6 and the score at least, the classifiers and the captioner where given.
 
-    `stream`: name of the pool5 features that it will judge, [T, 512, 1, 4, 4], of the fine-tuned C3D that came with the
-    files; they are not standardised. `words`: the vocabulary of the captioner by index, as in `vocab.json`.
+    `stream`: name of the pool5 features that it will judge, [T, 8192] as `aqa extract` makes them (channels, time,
+    height, width), of the fine-tuned C3D that came with the files; they are not standardised. `words`: the vocabulary
+    of the captioner by index, as in `vocab.json`.
 
     Raises:
         WeightsError: see `read_released`; tensors are missing or have other shapes.
@@ -83,7 +85,7 @@ def released(
         captions = {"caption": len(embedding) > 0, "caption_hidden": embedding.shape[1]}
         head = Mtl(scale="none", hidden=hidden, classify=bool(classes), **captions)
     spec = Spec(
-        streams={stream: (512, 1, 4, 4)},
+        streams={stream: (WIDTH,)},
         clips=6,
         samples=1059,
         target_kind="score",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,14 @@ import pytest
 import torch
 from torch import nn
 
+from aqa.cache.fingerprint import Fingerprint
+from aqa.cache.stores import create_store
+from aqa.catalog.base import Dataset, Fold, Protocol, Sample, Target
 from aqa.errors import WeightsError
 from aqa.heads import FeatureSet, Ragged, load_head
 from aqa.heads.mtl_released import CLASSES, read_released, released
 
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "heads" / "mtl.md"
 WIDTH, HIDDEN, CAPTION = 8192, 6, 4
 WORDS = ("<eos>", "<sos>", "and", "a", "dive", "unused")
 THEIRS = {"position": "position", "armstand": "armstand", "rotation": "rot_type", "somersaults": "ss_no"}
@@ -61,7 +66,7 @@ def test_the_real_heads_judge_through_the_network(shared_data: Path, tmp_path: P
 
 
 def dives(count: int) -> FeatureSet:
-    values = np.random.default_rng(0).normal(size=(count * 6, 512, 1, 4, 4)).astype(np.float32)
+    values = np.random.default_rng(0).normal(size=(count * 6, WIDTH)).astype(np.float32)
     stream = Ragged(values, np.arange(count + 1) * 6)
     return FeatureSet(tuple(f"d{i}" for i in range(count)), {"c3d:pool5": stream}, np.full(count, np.nan), (0, 123))
 
@@ -96,7 +101,7 @@ def test_all_parts_make_a_head_that_judges_names_and_speaks(parts: dict[str, Any
     parts["caption"]["out.bias"][2] += 9  # "and", which has the number of our <unk>, may be said
     fitted, data = released(write(tmp_path, parts), words=WORDS), dives(3)
     judged = fitted.predict(data)
-    mean = data.streams["c3d:pool5"].values.reshape(3, 6, -1).mean(axis=1)
+    mean = data.streams["c3d:pool5"].values.reshape(3, 6, WIDTH).mean(axis=1)
     hidden = np.maximum(mean @ parts["my_fc6"]["fc.weight"].numpy().T + parts["my_fc6"]["fc.bias"].numpy(), 0)
     score = parts["score_regressor"]
     wanted = hidden @ score["fc_final_score.weight"].numpy().T + score["fc_final_score.bias"].numpy()
@@ -105,6 +110,33 @@ def test_all_parts_make_a_head_that_judges_names_and_speaks(parts: dict[str, Any
     assert judged.captions == (" ".join(["and"] * 99),) * 3
     fitted.save(tmp_path / "head")
     assert np.array_equal(load_head(tmp_path / "head").predict(data).score, judged.score)
+
+
+def test_the_lines_of_the_page(parts: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """On made-up files, and features of six clips as `aqa extract` keeps them."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "weights").mkdir()
+    write(tmp_path / "weights", parts)
+    vocabulary = {"ix_to_word": {str(k): word for k, word in enumerate(WORDS)}}
+    (tmp_path / "weights" / "vocab.json").write_text(json.dumps(vocabulary))
+    data = dives(3)
+    samples = tuple(Sample(i, {"score": 60.0}) for i in data.ids)
+    folds = (Fold("0", data.ids[:2], data.ids[2:]),)
+    table = Dataset(
+        name="mtl-aqa", samples=samples, targets=(Target("score"),), protocols=(Protocol("official", folds),)
+    )
+    made = Fingerprint("c3d.mtl_aqa", "pool5", (WIDTH,), "0" * 64, {}, "6x16@103", "edge", "fp32", 1)
+    store = create_store(tmp_path / "aqa-cache", table, "c3d:pool5", made, {})
+    for i, features in zip(data.ids, data.streams["c3d:pool5"].values.reshape(3, 6, WIDTH), strict=True):
+        store.write(i, features, np.arange(6) * 16, np.arange(6) * 0.64)
+    (lines,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(compile(lines, str(PAGE), "exec"), names)
+    wanted = released(write(tmp_path, parts), words=WORDS).predict(data)
+    for judged in (names["judged"], load_head("mtl-94").predict(data)):
+        assert np.array_equal(judged.score, wanted.score)
+        assert judged.attributes.keys() == CLASSES.keys()
+        assert judged.captions == wanted.captions
 
 
 def test_without_classifiers_and_captioner_it_is_mlp(parts: dict[str, Any], tmp_path: Path):
