@@ -56,7 +56,7 @@ def main() -> int:
         out = results / f"extract-{network.split('.')[0]}-{name}.json"
         command = [HERE / "extract.py", "--device", "cuda", "--backbone", network, "--count", "400", "--out", out]
         subprocess.run([sys.executable, *command], check=True)
-    command = [HERE / "fit.py", "--device", "cuda", "--out", results / f"fit-{name}.json"]
+    command = [HERE / "heads.py", "--device", "cuda", "--sweep", "--out", results / f"heads-{name}.json"]
     subprocess.run([sys.executable, *command], check=True)
     return int(any(row["relative"] > row["tolerance"] for row in rows))
 

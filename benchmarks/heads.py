@@ -1,10 +1,13 @@
-"""How long training takes: `dae`, `core` and `gdlt` on 1059 videos x 10 clips x 1024, against a plain loop.
+"""How long training takes: `dae`, `core`, `gdlt` on 1059 videos x 10 clips x 1024, against a plain loop; and `mtl`.
 
 The plain loop is what one would write: the module in its published form (grouped convolutions for the tree of `core`,
 `nn.Transformer` layers for `gdlt`), a DataLoader over the same tensors, stock Adam, one seed after the other. All are
 timed in turns in one run, so the ratios hold on a machine that does other things too; the seconds do not.
 
-    python benchmarks/fit.py --out benchmarks/results/fit-NAME.json [--quick] [--device cuda]
+    python benchmarks/heads.py --out benchmarks/results/heads-NAME.json [--quick] [--device cuda] [--sweep]
+
+Nothing trains faster than its floor: Adam's pass over weights, gradients and moments, and the matrix products of
+forward and backward. `where_the_time_goes` has both, in microseconds of a step, beside what is left.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ import argparse
 import statistics
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +28,11 @@ from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from aqa.heads import FeatureSet, Ragged, make_head
 from aqa.heads.core import leaf_boundaries
-from aqa.heads.training import fit
+from aqa.heads.training import RECORD, fit
 
 SIZES = {"dae": (8, 1e-4, 1e-5), "core": (4, 1e-4, 1e-5), "gdlt": (4, 1e-4, 1e-5)}  # batch, lr, weight decay: as ours
+EPOCHS = {"dae": 20, "core": 4, "gdlt": 4}  # of a timed fit
+PRODUCTS = ("aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm")
 
 
 def synthetic(samples: int, clips: int, width: int) -> FeatureSet:
@@ -163,7 +169,7 @@ def plain_epochs(name: str, data: FeatureSet, clips: int) -> Iterator[float]:
 
 
 def ours(name: str, data: FeatureSet, seeds: int, epochs: int, device: str) -> float:
-    """Seconds per epoch and seed of a whole fit: making the networks and the tensors is in it."""
+    """Seconds per epoch and seed of a whole fit: making the networks and the tensors, and recording, are in it."""
     head = make_head(name, {"epochs": str(epochs)})
     started = time.perf_counter()
     fit(head, data, seeds=range(seeds), device=device)
@@ -172,23 +178,47 @@ def ours(name: str, data: FeatureSet, seeds: int, epochs: int, device: str) -> f
     return (time.perf_counter() - started) / seeds / epochs
 
 
-def adam_epoch(name: str, data: FeatureSet, device: str) -> float:
-    """Seconds of an epoch of fused Adam alone, for one seed: it passes over parameters, gradients and two moments
-    whatever the network does, so nothing trains faster than this."""
-    head = make_head(name, {"epochs": "1"})
-    (fitted,) = fit(head, data.take(range(8)), seeds=[0], device=device)
-    leaves = list(fitted.net.parameters())
-    for leaf in leaves:
-        leaf.grad = torch.ones_like(leaf)
-    optimiser = torch.optim.Adam(leaves, fused=True)
-    times = []
-    for _ in range(50):
-        started = time.perf_counter()
-        optimiser.step()
-        if device == "cuda":
-            torch.cuda.synchronize()
-        times.append(time.perf_counter() - started)
-    return statistics.median(times) * -(-len(data) // SIZES[name][0])
+def where_the_time_goes(name: str, data: FeatureSet) -> dict[str, float]:
+    """Microseconds of a recorded step of one seed on the CPU: Adam and matrix products (the floor), all other
+    operations, and what is around them (Python, the allocation of results)."""
+    size = SIZES[name][0]
+    head: Any = make_head(name, {"epochs": str(-(-RECORD // (len(data) // size)))})
+    fit(head, data, seeds=[0])
+    steps = head.epochs * -(-len(data) // size)
+    started = time.perf_counter()
+    fit(head, data, seeds=[0])
+    wall = time.perf_counter() - started
+    with torch.profiler.profile() as profile:
+        fit(head, data, seeds=[0])
+    found = {"adam": 0.0, "matrix_products": 0.0, "other_operations": 0.0}
+    for event in profile.key_averages():
+        kind = "adam" if "adam" in event.key else "matrix_products" if event.key in PRODUCTS else "other_operations"
+        found[kind] += event.self_cpu_time_total * (event.key.startswith("aten::"))
+    found = {kind: value / steps for kind, value in found.items()}
+    rest = wall * 1e6 / steps - sum(found.values())
+    return {kind: round(value, 1) for kind, value in {**found, "around": rest}.items()}
+
+
+def mtl_update(device: str) -> dict[str, float]:
+    """Seconds of an update of `mtl` with all its tasks, on 48 dives x 6 clips x 8192 with captions of 100 words."""
+    data, draw = synthetic(48, 6, 8192), np.random.default_rng(1)
+    words = [f"w{k}" for k in range(5000)]
+    labelled = replace(
+        data,
+        attributes={f"a{k}": np.arange(48) % k for k in (3, 2, 4, 10, 8)},
+        caption=tuple(" ".join(draw.choice(words, 98)) for _ in range(48)),
+    )
+    (one,) = fit(make_head("mtl", {"epochs": "2"}), labelled, seeds=[0], device=device)  # pyright: ignore
+    return {"seconds_per_update": round(one.info["seconds"] / 32, 3), "parameters": one.info["parameters"]}
+
+
+def sweep(device: str, data: FeatureSet) -> dict[str, float]:
+    """100 seeds x 5 folds of `dae` for 100 epochs."""
+    started, folds = time.perf_counter(), np.arange(len(data)) % 5
+    for fold in range(5):
+        part = data.take(np.flatnonzero(folds != fold))
+        fit(make_head("dae"), part, seeds=range(100), device=device)  # pyright: ignore[reportArgumentType]
+    return {"seeds": 100, "folds": 5, "epochs": 100, "seconds": round(time.perf_counter() - started, 1)}
 
 
 def main() -> None:
@@ -196,31 +226,34 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     parser.add_argument("--quick", action="store_true", help="200 videos, 3 seeds, one round")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--heads", nargs="+", default=list(SIZES))
+    parser.add_argument("--heads", nargs="+", default=[*SIZES, "mtl"])
+    parser.add_argument("--sweep", action="store_true", help="100 seeds x 5 folds of dae as well: an hour on 2 cores")
     options = parser.parse_args()
     samples, seeds, rounds = (200, 3, 1) if options.quick else (1059, 20, 3)
     data, rows = synthetic(samples, 10, 1024), []
-    for name in options.heads:
+    for name in (one for one in options.heads if one in SIZES):
         plain = plain_epochs(name, data, 10)
         next(plain)  # the first calls import and allocate
         ours(name, data.take(range(100)), 2, 1, options.device)
-        times: dict[str, list[float]] = {"plain": [], "one_seed": []}
+        times: dict[str, list[float]] = {"plain": [], "one_seed": [], f"{seeds}_seeds": []}
         for _ in range(rounds):
             times["plain"].append(next(plain))
-            times["one_seed"].append(ours(name, data, 1, 10 if name == "dae" else 1, options.device))
-        many = ours(name, data, seeds, 4 if name == "dae" else 1, options.device)
-        times["plain"].append(next(plain))
-        seconds = {what: statistics.median(values) for what, values in times.items()} | {f"{seeds}_seeds": many}
-        rows.append(
-            {
-                "head": name,
-                "seconds_per_epoch_and_seed": {what: round(value, 4) for what, value in seconds.items()},
-                "adam_alone": round(adam_epoch(name, data, options.device), 4),
-                "times_faster_than_plain": {
-                    w: round(seconds["plain"] / v, 2) for w, v in seconds.items() if w != "plain"
-                },
-            }
-        )
+            times["one_seed"].append(ours(name, data, 1, EPOCHS[name], options.device))
+            times["plain"].append(next(plain))
+            if name == "dae":
+                times[f"{seeds}_seeds"].append(ours(name, data, seeds, EPOCHS[name], options.device))
+        if name != "dae":
+            times[f"{seeds}_seeds"].append(ours(name, data, seeds, EPOCHS[name], options.device))
+            times["plain"].append(next(plain))
+        seconds = {what: statistics.median(values) for what, values in times.items()}
+        row = {
+            "head": name,
+            "seconds_per_epoch_and_seed": {what: round(value, 4) for what, value in seconds.items()},
+            "times_faster_than_plain": {w: round(seconds["plain"] / v, 2) for w, v in seconds.items() if w != "plain"},
+        }
+        if options.device == "cpu":
+            row["where_the_time_goes"] = where_the_time_goes(name, data)
+        rows.append(row)
     setting = {
         "samples": samples,
         "clips": 10,
@@ -228,7 +261,12 @@ def main() -> None:
         "device": options.device,
         "threads": torch.get_num_threads(),
     }
-    write({"benchmark": "fit", **setting, "heads": rows}, options.out)
+    result: dict[str, Any] = {"benchmark": "heads", **setting, "heads": rows}
+    if "mtl" in options.heads:
+        result["mtl"] = mtl_update(options.device)
+    if options.sweep:
+        result["sweep"] = sweep(options.device, data)
+    write(result, options.out)
 
 
 if __name__ == "__main__":

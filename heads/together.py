@@ -16,7 +16,7 @@ from .noise import Ask, Live, Replay
 from .torch_head import Spec, Step, TorchHead, built
 from .traced import Traced
 
-CACHE = 16 * 2**20  # bytes of weights, gradients and moments of the seeds that train at once; see benchmarks/fit.py
+CACHE = 16 * 2**20  # bytes of weights, gradients and moments of the seeds that train at once; see benchmarks/heads.py
 MEMORY = 4 * 2**30  # likewise on a GPU, where many small launches cost more than the memory does
 
 
