@@ -10,7 +10,8 @@ from typing import TypeVar
 
 import torch
 
-ONE_THREAD = 10_000_000  # weights of one seed
+MEDIUM, LARGE = 1_000_000, 10_000_000  # weights of one seed
+FEW = 4
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -20,21 +21,27 @@ class Stopped(Exception):
     """Raised by a worker that was told to stop; the caller never sees it."""
 
 
+def cores(parameters: int, device: str | torch.device) -> int:
+    """How many groups to train at once: one per core if networks are small, on the CPU; otherwise one."""
+    small = torch.device(device).type == "cpu" and parameters < LARGE
+    return torch.get_num_threads() if small else 1
+
+
 @contextmanager
-def cores(parameters: int, device: str | torch.device) -> Iterator[int]:
-    """How many groups to train at once; inside, each has one thread.
+def threads(parameters: int, groups: int, device: str | torch.device) -> Iterator[None]:
+    """The number of threads that each of the `groups` has.
 
     Operations of a small network take microseconds, and threads that wait for each other at the end of each are many
-    times slower as soon as anything else runs on the machine. So on the CPU a core gets a group of its own. Large
-    networks (from `ONE_THREAD` weights) and GPUs get one group at a time.
+    times slower as soon as anything else runs on the machine: one, and so where every core has a group. A few for a
+    single network of some size, all for a large one.
     """
-    threads = torch.get_num_threads()
-    small = torch.device(device).type == "cpu" and parameters < ONE_THREAD
-    torch.set_num_threads(1 if small else threads)
+    before = torch.get_num_threads()
+    if torch.device(device).type == "cpu" and parameters < LARGE:
+        torch.set_num_threads(min(before, FEW) if groups == 1 and parameters >= MEDIUM else 1)
     try:
-        yield threads if small else 1
+        yield
     finally:
-        torch.set_num_threads(threads)
+        torch.set_num_threads(before)
 
 
 def each(function: Callable[[Item, Event], Result], items: Sequence[Item], workers: int) -> list[Result]:

@@ -24,7 +24,7 @@ from .exemplars import Bank, Partners
 from .fitted_torch import FittedTorch
 from .needs import FittedOn, ready_to_fit
 from .noise import Ask, draw
-from .parallel import Stopped, cores, each
+from .parallel import Stopped, cores, each, threads
 from .selection import Selection
 from .together import Together, groups_of, weights_of
 from .torch_head import Calibrated, Spec, Step, TorchHead, rows_for, seen_by, spec_of
@@ -93,8 +93,10 @@ def fit(
             fitted.append(one)
         return fitted
 
-    with cores(weights_of(head, spec), device) as workers:
-        groups = groups_of(head, spec, seeds, device, together, workers if head.needs.together else 1)
+    weights = weights_of(head, spec)
+    workers = cores(weights, device) if head.needs.together else 1
+    groups = groups_of(head, spec, seeds, device, together, workers)
+    with threads(weights, len(groups), device):
         recorded = record(head, spec, groups, whole, device, dtype)
         return [one for fitted in each(train_one, groups, workers) for one in fitted]
 

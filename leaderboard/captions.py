@@ -1,7 +1,7 @@
 """Caption metrics over the captions of a test part, one reference each, as the captioning papers print them.
 
-BLEU is sacrebleu's (corpus level, not smoothed); ROUGE-L and CIDEr are written out here, because no kept light library
-has them. METEOR needs Java or the WordNet files and is left out.
+BLEU is sacrebleu's (corpus level, not smoothed), METEOR nltk's where its WordNet files are; ROUGE-L and CIDEr are
+written out here, because no kept light library has them.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 
 from .metrics import Metrics
 
-NAMES = ("bleu_1", "bleu_2", "bleu_3", "bleu_4", "rouge_l", "cider")
+NAMES = ("bleu_1", "bleu_2", "bleu_3", "bleu_4", "meteor", "rouge_l", "cider")
 BETA = 1.2  # recall counts BETA^2 times as much as precision in ROUGE-L: as MSCOCO's evaluation has it
 SIGMA = 6.0  # of CIDEr-D's penalty for unlike lengths
 ORDER = 4
@@ -34,8 +34,9 @@ def words(text: str) -> list[str]:
 def caption_metrics(said: Sequence[str], truth: Sequence[str]) -> Metrics:
     """`NAMES` of what was said against the truth, [N] each; samples without a true caption are left out.
 
-    BLEU and ROUGE-L are from 0 to 1, CIDEr (CIDEr-D) from 0 to 10. None where there is no pair; for BLEU also without
-    the extra `captions`, for CIDEr with fewer than two pairs, of which every word is in every caption.
+    BLEU, METEOR and ROUGE-L are from 0 to 1, CIDEr (CIDEr-D) from 0 to 10. None where there is no pair; for BLEU also
+    without the extra `captions`, for METEOR without that or WordNet (`python -m nltk.downloader wordnet`), for CIDEr
+    with fewer than two pairs, of which every word is in every caption.
     """
     pairs = [(words(s), words(t)) for s, t in zip(said, truth, strict=True)]
     pairs = [(s, t) for s, t in pairs if t]
@@ -44,6 +45,7 @@ def caption_metrics(said: Sequence[str], truth: Sequence[str]) -> Metrics:
     hypotheses, references = [list(column) for column in zip(*pairs, strict=True)]
     return {
         **{f"bleu_{n}": bleu(hypotheses, references, n) if has_sacrebleu() else None for n in range(1, ORDER + 1)},
+        "meteor": meteor(hypotheses, references),
         "rouge_l": float(np.mean([rouge_l(s, t) for s, t in pairs])),
         "cider": cider(hypotheses, references) if len(pairs) > 1 else None,
     }
@@ -67,6 +69,31 @@ def bleu(said: Sequence[Tokens], truth: Sequence[Tokens], order: int) -> float:
 
     scorer = BLEU(tokenize="none", smooth_method="none", max_ngram_order=order, force=True)
     return scorer.corpus_score([" ".join(s) for s in said], [[" ".join(t) for t in truth]]).score / 100
+
+
+def meteor(said: Sequence[Tokens], truth: Sequence[Tokens]) -> float | None:
+    """Mean of the aligned words' F measure, less for scattered ones (Banerjee and Lavie, ACL workshop 2005); stems and
+    synonyms count as the word. None without nltk or its WordNet files."""
+    synonyms = wordnet()
+    if synonyms is None:
+        return None
+    from nltk.translate.meteor_score import single_meteor_score
+
+    scores = [single_meteor_score(t, s, wordnet=synonyms) for s, t in zip(said, truth, strict=True)]
+    return float(np.mean(scores))
+
+
+def wordnet() -> Any:
+    """nltk's reader of WordNet, or None without the package or the files."""
+    if importlib.util.find_spec("nltk") is None:
+        return None
+    from nltk.corpus import wordnet
+
+    try:
+        wordnet.ensure_loaded()
+    except LookupError:
+        return None
+    return wordnet
 
 
 def rouge_l(said: Tokens, truth: Tokens) -> float:

@@ -10,7 +10,7 @@ from .console import Console
 from .settings import load_settings, place
 from .verb import Json, Quiet
 
-EXTRAS: dict[str, tuple[str, ...]] = {"captions": ("sacrebleu",)}  # extra -> packages; grows with pyproject.toml
+EXTRAS: dict[str, tuple[str, ...]] = {"captions": ("nltk", "sacrebleu")}  # extra -> packages; grows with pyproject.toml
 
 
 def doctor(*, json: Json = False, quiet: Quiet = False) -> dict[str, Any]:

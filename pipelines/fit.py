@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -49,6 +50,9 @@ def fit(
 
     Example: aqa fit mtl-aqa --features i3d --head dae --head svr --set svr.C=10 --seeds 5
     """
+    # Threads of torch that wait for each other: spinning for long makes them slower by half where the machine does
+    # other things too, not spinning at all where it does not. Read when torch is imported.
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     from ..errors import AqaError, SomeFailed
     from ..extract.precision import choose
     from ..leaderboard.captions import without_bleu

@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from aqa.cache.stores import find_stores
@@ -175,3 +176,43 @@ def test_a_cache_that_cannot_be_written(own_videos: Path, tmp_path: Path):
     assert process.returncode == 3, said
     assert "Traceback" not in said
     assert str(tmp_path / "cache") in said
+
+
+@posix
+@pytest.mark.slow
+def test_a_killed_sweep_goes_on_and_repeats_nothing(tmp_path: Path):
+    draw, rng = random.Random(0), np.random.default_rng(0)
+    root, features = tmp_path / "set", tmp_path / "features"
+    root.mkdir()
+    features.mkdir()
+    lines = [f"s{k:02d},s{k:02d}.mp4,{rng.uniform(0, 50):.2f},{'train' if k < 20 else 'test'}" for k in range(30)]
+    (root / "samples.csv").write_text("\n".join(["id,media,score,split", *lines]) + "\n")
+    for k in range(30):
+        np.save(features / f"s{k:02d}.npy", rng.normal(size=(3, 6)).astype(np.float32))
+    aqa = [sys.executable, "-W", "error", "-m", "aqa"]
+    place = ["csv", str(features), "--root", str(root), "--as", "mine"]
+    assert subprocess.run([*aqa, "cache", "import", *place], cwd=tmp_path, capture_output=True).returncode == 0
+    sweep = [*aqa, "fit", "csv", "--head", "all", "--set", "epochs=5", "--seeds", "2", "--json"]
+    written: dict[Path, int] = {}
+    for _ in range(8):
+        process = start(sweep, tmp_path)
+        wanted = len(written) + draw.choice([1, 2, 3])
+        while len(list(tmp_path.glob("runs/**/run.json"))) < wanted and process.poll() is None:
+            time.sleep(0.01)
+        time.sleep(draw.uniform(0, 0.2))
+        process.kill()
+        process.communicate()
+        found = {path: path.stat().st_mtime_ns for path in tmp_path.glob("runs/**/run.json")}
+        assert found.items() >= written.items()
+        written = found
+    last = start(sweep, tmp_path)
+    out, said = last.communicate()
+    assert last.returncode == 0, said
+    rows = json.loads(out)
+    assert {"ridge", "dae", "core", "gdlt", "mean"} <= {row["head"] for row in rows}
+    assert len({row["run_id"] for row in rows}) == len(rows)
+    whole = {path: path.stat().st_mtime_ns for path in tmp_path.glob("runs/**/run.json")}
+    assert {path.parent for path in whole} == {tmp_path / row["run"] for row in rows}
+    assert whole.items() >= written.items()
+    assert len(written) >= 8
+    assert all((path.parent / "predictions.csv").exists() for path in whole)

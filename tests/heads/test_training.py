@@ -283,6 +283,18 @@ def test_the_optimiser_is_torchs(optimiser: str, dives: Dives, numbers: Numbers)
     assert torch.allclose(numbers(ours), torch.cat([v.flatten() for v in net.state_dict().values()]), atol=1e-12)
 
 
+@pytest.mark.parametrize(("name", "seeds", "expected"), [("dae", 1, 1), ("core", 1, 2), ("core", 2, 1)])
+def test_threads_of_small_and_medium_networks(name: str, seeds: int, expected: int, dives: Dives):
+    before, seen = torch.get_num_threads(), set()
+    try:
+        torch.set_num_threads(2)
+        head = make_head(name, {"epochs": "1"})
+        head.fit(dives(8, width=1024), seeds=range(seeds), log=lambda row: seen.add(torch.get_num_threads()))
+        assert (seen, torch.get_num_threads()) == ({expected}, 2)
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_small_networks_train_on_one_thread_and_the_number_is_put_back(dives: Dives):
     before, seen = torch.get_num_threads(), []
     try:

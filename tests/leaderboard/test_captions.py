@@ -15,11 +15,23 @@ import pytest
 from rich.console import Console
 
 from aqa.leaderboard import captions, formats, table
-from aqa.leaderboard.captions import bleu, caption_metrics, cider, longest_common, rouge_l, words
+from aqa.leaderboard.captions import bleu, caption_metrics, cider, longest_common, meteor, rouge_l, words
 from aqa.leaderboard.labels import label_columns, label_metrics
 from aqa.leaderboard.runs import Prediction, RunKey, read_run, write_run
 
 A, B = ["the", "diver", "enters", "the", "water"], ["a", "diver", "enters", "water"]
+
+
+class Empty:
+    """A WordNet without words: its files are not on every machine."""
+
+    def synsets(self, word: str) -> list[str]:
+        return []
+
+
+@pytest.fixture(autouse=True)
+def no_synonyms(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(captions, "wordnet", Empty)
 
 
 def test_words():
@@ -47,6 +59,24 @@ def test_rouge_l_by_hand():
     assert rouge_l(A, B) == pytest.approx(2.44 * precision * recall / (recall + 1.44 * precision))
     assert rouge_l(A, ["nothing"]) == rouge_l([], B) == 0
     assert rouge_l(B, B) == pytest.approx(1)
+
+
+def test_meteor_by_hand():
+    """nltk's, over a WordNet without synonyms."""
+    # A against B: diver, enters, water; two chunks of three words; and dives has the stem of dive
+    precision, recall = 3 / 5, 3 / 4
+    found = precision * recall / (0.9 * precision + 0.1 * recall)
+    first = found * (1 - 0.5 * (2 / 3) ** 3)
+    second = 1 - 0.5 * (1 / 2) ** 3
+    assert meteor([A], [B]) == pytest.approx(first)
+    assert meteor([A, ["good", "dives"]], [B, ["good", "dive"]]) == pytest.approx((first + second) / 2)
+    assert caption_metrics([" ".join(A)], [" ".join(B)])["meteor"] == pytest.approx(first)
+
+
+def test_without_wordnet_meteor_is_none(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(captions, "wordnet", lambda: None)
+    assert meteor([A], [B]) is None
+    assert caption_metrics(["a dive"], ["a dive"])["meteor"] is None
 
 
 def cosine_by_hand(said: Sequence[str], truth: Sequence[str], corpus: Sequence[Sequence[str]], n: int) -> float:
@@ -131,13 +161,15 @@ def test_a_run_keeps_classes_and_captions_and_the_table_has_their_metrics(make_r
     mtl, ridge = sorted(rows, key=lambda row: row["head"])
     assert mtl["accuracy_twists"] == pytest.approx(0.75)
     half = caption_metrics(*(read_run(runs[1].folder).part("test")[name].tolist() for name in ("caption", "reference")))
+    first = read_run(runs[0].folder).part("test")["reference"].tolist()
+    of_itself = float(caption_metrics(first, first)["meteor"] or 0)  # below 1: a chunk is a chunk
     for name in captions.NAMES:
-        full = 10 if name == "cider" else 1
+        full = {"cider": 10, "meteor": of_itself}.get(name, 1)
         assert mtl[name] == pytest.approx((full + float(half[name] or 0)) / 2)
     assert not {*captions.NAMES, "accuracy_twists"} & ridge.keys()
     json.loads(formats.to_json(rows))
     text = formats.to_markdown(rows)
-    assert "| twists acc. | BLEU-1 | BLEU-2 | BLEU-3 | BLEU-4 | ROUGE-L | CIDEr |" in text
+    assert "| twists acc. | BLEU-1 | BLEU-2 | BLEU-3 | BLEU-4 | METEOR | ROUGE-L | CIDEr |" in text
     assert "twists" not in formats.to_markdown([ridge])
     lines = {line["head"]: line for line in csv.DictReader(io.StringIO(formats.to_csv(rows)))}
     assert (lines["ridge"]["cider"], float(lines["mtl"]["accuracy_twists"])) == ("", pytest.approx(0.75))
