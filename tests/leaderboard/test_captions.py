@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+import random
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -105,6 +106,18 @@ def test_cider_by_hand():
     assert cider(said, truth) == pytest.approx(10 * np.mean(wanted))
     long = [["one", "two", "three", "four", "five"], ["six", "seven", "eight", "nine"]]
     assert cider(long, long) == pytest.approx(10)
+
+
+def test_against_mscocos_evaluation():
+    """What pycocoevalcap 1.2 gives for these captions. It is no dependency: its METEOR brings a Java program along."""
+    draw = random.Random(0)
+    vocabulary = [f"w{i}" for i in range(30)]
+    truth = [[draw.choice(vocabulary) for _ in range(draw.randint(3, 25))] for _ in range(60)]
+    said = [[w if draw.random() < 0.7 else draw.choice(vocabulary) for w in t][: draw.randint(2, 25)] for t in truth]
+    assert cider(said, truth) == pytest.approx(3.2037826807420013, rel=1e-12)
+    assert np.mean([rouge_l(s, t) for s, t in zip(said, truth, strict=True)]) == pytest.approx(0.5932827744452406)
+    theirs = [0.4797638015717943, 0.3980454588128347, 0.3342076090559888, 0.2826449272165188]
+    assert [bleu(said, truth, n) for n in (1, 2, 3, 4)] == pytest.approx(theirs, abs=1e-8)
 
 
 def test_what_has_no_reference_is_left_out_and_what_is_not_defined_is_none():
