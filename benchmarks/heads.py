@@ -75,7 +75,7 @@ class PlainCore(nn.Module):
 
     def forward(self, first: Tensor, second: Tensor, mark: Tensor) -> tuple[Tensor, Tensor]:
         h = self.first(torch.cat([first, second, mark[:, None] / 30], 1))[:, :, None]
-        logs = torch.zeros(len(h), 1)
+        logs = torch.zeros(len(h), 1, device=h.device)
         for split, down in zip(self.split, self.down, strict=True):
             choice = split(h).reshape(len(h), -1, 2).log_softmax(2)
             logs = (logs[:, :, None] + choice).reshape(len(h), -1)
@@ -84,7 +84,7 @@ class PlainCore(nn.Module):
 
     def loss(self, query: Tensor, mark: Tensor, other: Tensor, known: Tensor) -> Tensor:
         query, other = query.mean(1), other.mean(1)
-        total = torch.zeros(())
+        total = torch.zeros((), device=query.device)
         pairs = ((other, query, known, mark - known), (query, other, mark, known - mark))
         for first, second, given, delta in pairs:
             logs, position = self(first, second, given)
@@ -130,19 +130,22 @@ class PlainGdlt(nn.Module):
         x = self.norm_two(self.two(x).transpose(1, 2)).transpose(1, 2)
         q = self.decoder(self.grades.weight.expand(len(x), -1, -1), self.encoder(x))
         s = torch.sigmoid(torch.diagonal(self.asked(q), dim1=1, dim2=2))
-        said = (s / s.sum(1, keepdim=True) * torch.linspace(0, 30, 4)).sum(1) * difficulty
+        said = (s / s.sum(1, keepdim=True) * torch.linspace(0, 30, 4, device=x.device)).sum(1) * difficulty
         unit = nn.functional.normalize(q.reshape(-1, 256), dim=1)
-        distance, grade = 1 - unit @ unit.T, torch.arange(4).repeat(len(x))
+        distance, grade = 1 - unit @ unit.T, torch.arange(4, device=x.device).repeat(len(x))
         same = grade[:, None] == grade
         far = torch.stack(
-            [d[m & (torch.arange(len(d)) != i)].max() for i, (d, m) in enumerate(zip(distance, same, strict=True))]
+            [
+                d[m & (torch.arange(len(d), device=x.device) != i)].max()
+                for i, (d, m) in enumerate(zip(distance, same, strict=True))
+            ]
         )
         near = torch.stack([d[~m].min() for d, m in zip(distance, same, strict=True)])
         return nn.functional.mse_loss(said, score) + (far - near + 1).relu().mean()
 
 
-def plain_epochs(name: str, data: FeatureSet, clips: int) -> Iterator[float]:
-    """Seconds of one epoch of the plain loop after the other."""
+def plain_epochs(name: str, data: FeatureSet, clips: int, device: str) -> Iterator[float]:
+    """Seconds of one epoch of the plain loop after the other; every batch is brought to the device."""
     x = torch.from_numpy(data.streams["x"].values).reshape(len(data), clips, -1)
     score, difficulty = torch.from_numpy(data.score).float(), torch.from_numpy(data.difficulty).float()
     size, rate, decay = SIZES[name]
@@ -151,20 +154,23 @@ def plain_epochs(name: str, data: FeatureSet, clips: int) -> Iterator[float]:
         pick: Dataset = TensorDataset(x, (score - score.mean()) / score.std())
     elif name == "core":
         marks, groups = data.score / data.difficulty, np.unique(data.difficulty, return_inverse=True)[1]
-        net = PlainCore(x.shape[2], torch.from_numpy(leaf_boundaries(marks, groups, 30.0)).float())
+        net = PlainCore(x.shape[2], torch.from_numpy(leaf_boundaries(marks, groups, 30.0)).float().to(device))
         pick = Pairs(x, score / difficulty, data.difficulty)
     else:
         net = PlainGdlt(x.shape[2])
         pick = TensorDataset(x, score, difficulty)
+    net.to(device)
     loader = DataLoader(pick, batch_size=size, shuffle=True)
     optimiser = torch.optim.Adam(net.parameters(), lr=rate, weight_decay=decay)
     while True:
         started = time.perf_counter()
         for batch in loader:
             optimiser.zero_grad()
-            loss = net.loss(*batch)
+            loss = net.loss(*(part.to(device) for part in batch))
             loss.backward()
             optimiser.step()
+        if device == "cuda":
+            torch.cuda.synchronize()
         yield time.perf_counter() - started
 
 
@@ -234,7 +240,7 @@ def main() -> None:
     samples, seeds, rounds = (200, 3, 1) if options.quick else (1059, 20, 3)
     data, rows = synthetic(samples, 10, 1024), []
     for name in (one for one in options.heads if one in SIZES):
-        plain = plain_epochs(name, data, 10)
+        plain = plain_epochs(name, data, 10, options.device)
         next(plain)  # the first calls import and allocate
         ours(name, data.take(range(100)), 2, 1, options.device)
         times: dict[str, list[float]] = {"plain": [], "one_seed": [], f"{seeds}_seeds": []}

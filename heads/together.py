@@ -67,6 +67,7 @@ class Together:
         it is taken, or does not depend on all leaves."""
         names, others, when = list(self.leaves), list(self.buffers), _Watched()
         rows, shape = tree_flatten(train)
+        idle: list[str] = []
 
         def step(fixed: list[Tensor], varying: list[Tensor]) -> list[Tensor]:
             leaves, rest = fixed[: len(names)], fixed[len(names) :]
@@ -75,7 +76,7 @@ class Together:
             draws = varying[len(chosen) :]
             losses = self._losses(dict(zip(names, leaves, strict=True)), buffers, batch, draws, when)
             gradients = torch.autograd.grad(losses.sum(), leaves, allow_unused=True)
-            when.asked |= any(gradient is None for gradient in gradients)
+            idle.extend(name for name, gradient in zip(names, gradients, strict=True) if gradient is None)
             # Fused optimisers go through the memory: a gradient must lie there as its leaf does.
             return [losses.detach(), *(gradient.contiguous() for gradient in gradients if gradient is not None)]
 
@@ -83,7 +84,7 @@ class Together:
         leaves = [leaf.detach().clone().requires_grad_() for leaf in self.leaves.values()]
         buffers = [buffer.clone() for buffer in self.buffers.values()]
         traced = Traced(step, [*leaves, *buffers, *rows], [*chosen, *draws])
-        return None if when.asked else traced
+        return None if when.asked or idle else traced
 
     def use(self, recorded: Mapping[int, Traced], train: Train) -> None:
         """Take recorded steps on `train`, batch size -> step, from now on."""

@@ -30,9 +30,8 @@ from .exemplars import Bank
 from .needs import some
 from .noise import Noise
 
-# "" or a data set or "data set/group" -> parameters that differ from the defaults; the more special wins.
+# "", a data set, "data set/group" or "data set/target" -> parameters that are not the defaults; the more special wins.
 Published = Mapping[str, Mapping[str, Any]]
-
 
 _GLOBAL_RANDOM_STATE = Lock()  # groups of seeds train in threads
 

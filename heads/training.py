@@ -1,7 +1,8 @@
 """The training loop of gradient heads: features stay on the device, and several seeds train at once.
 
 Every seed has its own initialisation, order of samples, exemplars and noise, drawn from its own generators, so among
-others it becomes what it would have become alone, up to rounding. `val` chooses the epoch and nothing else.
+others it becomes what it would have become alone, up to rounding. `val` chooses the epoch and scales the spread, and
+nothing else.
 """
 
 from __future__ import annotations
@@ -137,9 +138,10 @@ def train_group(
     kept: Selection | None,
     seeds: Sequence[int],
     log: Log | None,
-    stop: Event | None = None,
+    stop: Event,
 ) -> Tensor:
-    """Train `nets`, one network per seed, until the end or `stop`. Returns the mean loss of the last epoch, [S]."""
+    """Train `nets`, one network per seed. Returns the mean loss of the last epoch, [S]. Raises Stopped when `stop` is
+    set meanwhile."""
     head, n, like = nets.head, len(train.rows.score), train.rows.score
     optimiser, draws = make_optimiser(head, nets), Draws(seeds, like)
     partners = None if bank is None else Partners(bank)
@@ -154,7 +156,7 @@ def train_group(
             total += nets.gradients(train, [index, *pairs], noise, step) * size
             optimiser.step()
             update += 1
-            if stop is not None and stop.is_set():
+            if stop.is_set():
                 raise Stopped
         loss = finite(total.cpu() / n, seeds, epoch)
         said = {} if kept is None else kept.update(nets, epoch + 1)

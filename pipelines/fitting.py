@@ -50,10 +50,10 @@ def _fit_and_write(job: Job, seeds: Sequence[int]) -> None:
         judged = one.predict(test)
         predict_ms = (time.perf_counter() - started) * 1000 / len(test)
         info = _info(job, one)
-        info["metrics"] = metrics(test.score, judged.score, judged.spread, kind=job.target.kind, range_=job.r_l2_range)
+        scores = metrics(test.score, judged.score, judged.spread, kind=job.target.kind, range_=job.r_l2_range)
+        info["metrics"] = {**scores, **label_metrics(_labels(test, judged))}
         info["samples"] = {"train": len(train), "val": 0 if val is None or val is test else len(val), "test": len(test)}
         info |= {"fit_seconds": seconds, "predict_ms": predict_ms}
-        info["metrics"] |= label_metrics(_labels(test, judged))
         rows = [row for row in history if row.get("seed", seed) == seed]
         parts = [_prediction("test", test, judged)]
         if held is not None:

@@ -55,7 +55,7 @@ class Job:
     @property
     def selects_on_test(self) -> bool:
         """Whether the head is to choose its epoch by the test part, as papers did."""
-        return getattr(self.head, "select", None) == "test"
+        return _selects_on_test(self.head)
 
     def subset(self, ids: Sequence[str]) -> FeatureSet:
         """Those of `ids` that have features, in that order, with the fold's range and the streams the head takes."""
@@ -140,7 +140,9 @@ def plan_jobs(
             if protocol.name == PAPER:
                 published = heads_room.published(plain.name, dataset.name, fold.group, chosen_target.name)
                 head = heads_room.make_head(plain.name, asked[plain.name], published)
-            more = _stream_flags(dataset, stores) if head.needs.streams else ()
+            elif _selects_on_test(head):
+                hint = "select=val, or --protocol paper, which marks its rows"
+                raise UsageError(f"{head.name} with select=test would choose its epoch by the test part", hint=hint)
             job = Job(
                 head=head,
                 asked=plain,
@@ -158,12 +160,9 @@ def plan_jobs(
                 held_out=0.0 if protocol.name == PAPER else held_out,
                 device=device,
                 runs=where.runs,
-                flags=(*flags, *more),
+                flags=(*flags, *_head_flags(head, dataset, stores)),
             )
-            if job.selects_on_test and protocol.name != PAPER:
-                hint = "select=val, or --protocol paper, which marks its rows"
-                raise UsageError(f"{head.name} with select=test would choose its epoch by the test part", hint=hint)
-            jobs.append(replace(job, flags=(*job.flags, *(["selected-on-test"] if job.selects_on_test else []))))
+            jobs.append(job)
     return jobs
 
 
@@ -232,6 +231,16 @@ def _flags(dataset: Dataset, protocol: Protocol) -> tuple[str, ...]:
     if dataset.shared_subjects(protocol):
         flags.append("shared-subjects")
     return tuple(flags)
+
+
+def _selects_on_test(head: Head) -> bool:
+    return getattr(head, "select", None) == "test"
+
+
+def _head_flags(head: Head, dataset: Dataset, stores: Sequence[FeatureStore]) -> list[str]:
+    """Of the streams that the head takes, and of how it chooses its epoch."""
+    flags = list(_stream_flags(dataset, stores)) if head.needs.streams else []
+    return [*flags, "selected-on-test"] if _selects_on_test(head) else flags
 
 
 def _stream_flags(dataset: Dataset, stores: Sequence[FeatureStore]) -> tuple[str, ...]:

@@ -45,11 +45,6 @@ def finished(folder: Path) -> dict[Path, int]:
     return {file: file.stat().st_mtime_ns for file in files}
 
 
-def hears_ctrl_c() -> None:
-    """A shell starts what runs in its background deaf to SIGINT, and children inherit that."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
 def gone(group: int) -> bool:
     """Whether all processes of the group have ended, in ten seconds at most."""
     for _ in range(100):
@@ -88,7 +83,7 @@ def undisturbed(own_videos: Path, tmp_path_factory: pytest.TempPathFactory) -> b
 def test_ctrl_c_and_terminate_say_so_and_the_same_command_goes_on(
     blow: str, code: int, own_videos: Path, undisturbed: bytes, tmp_path: Path
 ):
-    process = start(command(own_videos, tmp_path), tmp_path, preexec_fn=hears_ctrl_c)
+    process = start(command(own_videos, tmp_path), tmp_path)
     wait_for_parts(tmp_path, process, 2)
     if blow == "SIGINT":
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does

@@ -152,11 +152,6 @@ def test_no_samples_need_no_process(monkeypatch) -> None:
     assert list(decode([], WANTED, workers=3)) == []
 
 
-def hears_ctrl_c() -> None:
-    """A shell starts what runs in its background deaf to SIGINT, and children inherit that."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
 def run(script: str, *args: object) -> subprocess.Popen:
     code = textwrap.dedent(script)
     return subprocess.Popen(
@@ -165,7 +160,6 @@ def run(script: str, *args: object) -> subprocess.Popen:
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-        preexec_fn=hears_ctrl_c if os.name == "posix" else None,
     )
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from aqa.heads import FeatureSet, Ragged
-from aqa.heads.batches import Batch
+from aqa.heads.batches import Batch, Exemplars
 from aqa.heads.fitted_torch import FittedTorch
 from aqa.heads.torch_head import Spec
 
@@ -19,13 +19,13 @@ GRADIENT_HEADS: list[tuple[str, dict[str, str]]] = [
     ("mlp", {"hidden": "32"}),
     ("mtl", {"hidden": "32", "caption_hidden": "8"}),
     ("dae", {"sampling": "0.3"}),
-    ("dae-mt", {}),
+    ("dae-mt", {"scale": "none"}),
     ("dae-musdl", {"loss_kind": "released"}),
-    ("dae-core", {"sampling": "0.3"}),
+    ("dae-core", {"sampling": "0.3", "votes": "3"}),
     ("usdl", {"decode": "expectation"}),
     ("musdl", {"decode": "expectation"}),
-    ("core", {}),
-    ("gdlt", {"dropout": "0.2", "crop": "3"}),
+    ("core", {"votes": "3"}),
+    ("gdlt", {"dropout": "0.2", "crop": "3", "heads": "2"}),
 ]
 
 
@@ -87,6 +87,15 @@ def five() -> Batch:
     score = torch.tensor([61.0, 40.5, 83.25, 70.0, 55.5], dtype=torch.float64)
     difficulty = torch.tensor([2.0, 1.5, 3.2, 3.0, 2.5], dtype=torch.float64)
     return Batch({"x": clips}, {"x": mask}, score, difficulty, torch.zeros(5, 0), torch.ones(5, dtype=torch.bool))
+
+
+@pytest.fixture
+def pairs(five: Batch) -> Batch:
+    """Five samples, each with one exemplar."""
+    draw = torch.Generator().manual_seed(8)
+    clips = torch.randn(5, 4, 6, generator=draw, dtype=torch.float64)
+    score = torch.tensor([50.0, 41.0, 80.0, 10.0, 57.0], dtype=torch.float64)
+    return five._replace(exemplars=Exemplars({"x": clips}, five.masks, score, five.difficulty))
 
 
 @pytest.fixture

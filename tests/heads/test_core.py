@@ -119,15 +119,6 @@ def tree(net: CoreNet, row: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return logs, np.array(positions)
 
 
-@pytest.fixture
-def pairs(five: Batch) -> Batch:
-    """Five samples, each with one exemplar."""
-    draw = torch.Generator().manual_seed(8)
-    clips = torch.randn(5, 4, 6, generator=draw, dtype=torch.float64)
-    score = torch.tensor([50.0, 41.0, 80.0, 10.0, 57.0], dtype=torch.float64)
-    return five._replace(exemplars=Exemplars({"x": clips}, five.masks, score, five.difficulty))
-
-
 @pytest.mark.parametrize("times_difficulty", [False, True])
 def test_the_loss_is_of_leaf_and_position_in_both_directions(make_spec: MakeSpec, pairs: Batch, times_difficulty: bool):
     bounds = [0, 1, 2, 4, 6, 9, 12, 15, 30]

@@ -74,14 +74,6 @@ def test_the_loss_of_the_panel_is_added_up_over_judges(make_spec: MakeSpec, five
         assert said["spread"][i].item() == pytest.approx(1.25 * np.sqrt(np.exp(logvar[i, middle]).sum()) * d)
 
 
-@pytest.fixture
-def pairs(five: Batch) -> Batch:
-    draw = torch.Generator().manual_seed(8)
-    clips = torch.randn(5, 4, 6, generator=draw, dtype=torch.float64)
-    score = torch.tensor([50.0, 41.0, 80.0, 10.0, 57.0], dtype=torch.float64)
-    return five._replace(exemplars=Exemplars({"x": clips}, five.masks, score, five.difficulty))
-
-
 @pytest.mark.parametrize("kind", ["likelihood", "mse"])
 def test_inside_its_leaf_a_pair_has_the_loss_of_dae(make_spec: MakeSpec, pairs: Batch, kind: str):
     head = DaeCore(loss_kind=kind, temper=0.0)  # pyright: ignore[reportArgumentType]

@@ -14,21 +14,8 @@ from aqa.errors import StoreError, UnmetNeeds
 from aqa.heads import FeatureSet, load_head, make_head
 
 Dives = Callable[..., FeatureSet]
-HEADS: list[tuple[str, dict[str, str]]] = [
-    ("mlp", {"hidden": "32"}),
-    ("mtl", {"hidden": "32", "caption_hidden": "8"}),
-    ("dae", {}),
-    ("dae-mt", {"scale": "none"}),
-    ("dae-musdl", {}),
-    ("dae-core", {"votes": "3"}),
-    ("usdl", {}),
-    ("musdl", {}),
-    ("core", {"votes": "3"}),
-    ("gdlt", {"heads": "2"}),
-]
 
 
-@pytest.mark.parametrize(("name", "settings"), HEADS)
 def test_what_is_saved_judges_alike(name: str, settings: dict[str, str], dives: Dives, tmp_path: Path):
     train, test = dives(12), dives(7, 1)
     (fitted,) = make_head(name, {**settings, "epochs": "2"}).fit(train, test, seeds=[2], device="cpu")
