@@ -70,6 +70,16 @@ def test_every_package_is_listed_for_installation():
     assert listed == there | {"aqa"}
 
 
+def test_every_data_file_is_listed_for_installation():
+    import tomllib
+
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]["aqa"]
+    there = {
+        p for room in MAY_IMPORT for p in (ROOT / room).rglob("*") if p.is_file() and p.suffix not in (".py", ".pyc")
+    }
+    assert there <= {p for pattern in listed for p in ROOT.glob(pattern)}
+
+
 @pytest.mark.parametrize("command", [["--help"], ["extract", "--help"], ["fit", "--help"], ["--version"]])
 def test_help_imports_nothing_heavy(command: list[str]):
     code = (
