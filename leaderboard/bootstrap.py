@@ -1,7 +1,8 @@
 """Bootstrap over test samples, on the same resamples for every head, so that differences are paired.
 
-A resample is a vector of counts, one per sample. Spearman of a resample needs no sorting: ranks of the resampled values
-are cumulative counts along the one order of the original values, so R resamples of N samples cost O(R N).
+A resample is a vector of counts, one per sample. The ranks that samples have within a resample are a matrix product,
+counts [R, N] times which-sample-is-below-which [N, N], so nothing is sorted more than once, and the ranks of the truth
+are shared by all heads.
 """
 
 from __future__ import annotations
@@ -13,37 +14,37 @@ import numpy as np
 from .metrics import average_array
 
 RESAMPLES = 10_000
-BLOCK = 2_000  # resamples at a time: bounds the memory to a few [BLOCK, N] arrays
+BLOCK = 500  # resamples at a time: a few [BLOCK, N] arrays stay in the cache
+LARGE = 2_000  # samples from which on cumulative counts are cheaper than an [N, N] matrix
 
 
 def resamples(n: int, count: int, rng: np.random.Generator) -> np.ndarray:
     """Counts [count, n], each row a draw of n samples with replacement."""
-    return rng.multinomial(n, np.full(n, 1.0 / n), size=count)
+    draws = rng.integers(0, n, size=(count, n)) + (np.arange(count) * n)[:, None]
+    return np.bincount(draws.ravel(), minlength=count * n).reshape(count, n).astype(np.float64)
 
 
-def weighted_ranks(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """Average ranks [R, N] that the samples have within each resample (`values` [N], `counts` [R, N])."""
-    order = np.argsort(values, kind="stable")
-    starts = np.flatnonzero(np.diff(values[order], prepend=np.nan) != 0)  # one tie group each
-    group = np.add.reduceat(counts[:, order], starts, axis=1)
-    before = np.cumsum(group, axis=1) - group
-    rank = before + (group + 1) / 2
-    sizes = np.diff(starts, append=len(values))
-    out = np.empty(counts.shape)
-    out[:, order] = np.repeat(rank, sizes, axis=1)
-    return out
+class Ranks:
+    """Average ranks of `values` [N] within resamples, minus their mean, which is the same in every resample."""
 
+    def __init__(self, values: np.ndarray) -> None:
+        self.n = len(values)
+        self.below = None
+        if self.n < LARGE:
+            self.below = (values[:, None] < values) + 0.5 * (values[:, None] == values)
+        else:
+            self.order = np.argsort(values, kind="stable")
+            self.starts = np.flatnonzero(np.diff(values[self.order], prepend=np.nan) != 0)  # one group of ties each
 
-def weighted_pearson(x: np.ndarray, y: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """Pearson [R] of columns x, y [R, N] with weights `counts`; NaN where a side is constant."""
-    total = counts.sum(axis=1)
-    mx = (counts * x).sum(axis=1) / total
-    my = (counts * y).sum(axis=1) / total
-    dx, dy = x - mx[:, None], y - my[:, None]
-    cov = (counts * dx * dy).sum(axis=1)
-    norm = np.sqrt((counts * dx * dx).sum(axis=1) * (counts * dy * dy).sum(axis=1))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(norm > 1e-9, cov / norm, np.nan)
+    def within(self, counts: np.ndarray) -> np.ndarray:
+        """Centred ranks [R, N] for `counts` [R, N]; of samples that a resample lacks, where they would stand."""
+        if self.below is not None:
+            return counts @ self.below - self.n / 2
+        group = np.add.reduceat(counts[:, self.order], self.starts, axis=1)
+        rank = np.cumsum(group, axis=1) - group / 2 - self.n / 2
+        out = np.empty(counts.shape)
+        out[:, self.order] = np.repeat(rank, np.diff(self.starts, append=self.n), axis=1)
+        return out
 
 
 def bootstrap_spearman(
@@ -59,17 +60,27 @@ def bootstrap_spearman(
     `truths`: one array per fold; `predictions`: per head one array per fold. Samples are drawn within folds, and the
     folds' correlations are averaged by `rule`.
     """
-    rng = np.random.default_rng(seed)
-    out = np.empty((len(predictions), count))
+    per_fold = [
+        _one_fold(truth, [folds[k] for folds in predictions], count, np.random.default_rng((seed, k)))
+        for k, truth in enumerate(truths)
+    ]
+    return average_array(np.stack(per_fold), rule) if len(per_fold) > 1 else per_fold[0]
+
+
+def _one_fold(truth: np.ndarray, predictions: Sequence[np.ndarray], count: int, rng: np.random.Generator) -> np.ndarray:
+    true_ranks, ranks = Ranks(truth), [Ranks(prediction) for prediction in predictions]
+    out = np.full((len(predictions), count), np.nan)
     for start in range(0, count, BLOCK):
-        size = min(BLOCK, count - start)
-        per_fold = np.empty((len(truths), len(predictions), size))
-        for k, truth in enumerate(truths):
-            counts = resamples(len(truth), size, rng)
-            true_ranks = weighted_ranks(truth, counts)
-            for h, folds in enumerate(predictions):
-                per_fold[k, h] = weighted_pearson(true_ranks, weighted_ranks(folds[k], counts), counts)
-        out[:, start : start + size] = average_array(per_fold, rule) if len(truths) > 1 else per_fold[0]
+        rows = slice(start, min(start + BLOCK, count))
+        counts = resamples(len(truth), rows.stop - start, rng)
+        x = true_ranks.within(counts)
+        weighted = counts * x
+        xx = np.einsum("rn,rn->r", weighted, x)
+        for h, one in enumerate(ranks):
+            y = one.within(counts)
+            xy = np.einsum("rn,rn->r", weighted, y)
+            norm = np.sqrt(xx * np.einsum("rn,rn->r", counts, y * y))
+            np.divide(xy, norm, out=out[h, rows], where=norm > 1e-9)
     return out
 
 

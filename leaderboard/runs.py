@@ -100,6 +100,14 @@ class Run:
         except (OSError, ValueError, KeyError) as error:
             raise StoreError(f"cannot be read: {error}", file=path, hint="remove the run and fit it again") from error
 
+    @cached_property
+    def history(self) -> pd.DataFrame:
+        """The rows of history.csv, one per epoch; empty for heads without epochs and for runs shared without it."""
+        try:
+            return pd.read_csv(self.folder / "history.csv")
+        except (OSError, pd.errors.EmptyDataError):
+            return pd.DataFrame()
+
     def part(self, *names: str) -> pd.DataFrame:
         """The rows of the parts `names`, sorted by id, so that runs on one test set line up."""
         rows = self.predictions

@@ -1,163 +1,240 @@
-"""Rows of a leaderboard, a pure function of run folders."""
+"""The tables of a leaderboard, a pure function of run folders.
+
+A `Section` is what is compared: one data set, protocol, target and group. Its rows are ranked by their metrics, drawn
+from the same resamples, and told apart in pairs.
+"""
 
 from __future__ import annotations
 
 import json
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+import zlib
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
+from ..errors import StoreError
 from .bootstrap import RESAMPLES, bootstrap_spearman, interval
-from .labels import label_metrics
-from .metrics import average, average_array, metrics
-from .runs import COLUMNS, Run
+from .comparison import holm_matrix, letters, p_best, paired_p
+from .entries import Entry, combine, deviation
+from .metrics import average, average_array
+from .runs import Run
 
 Row = dict[str, Any]
 
-CORRELATIONS = ("spearman", "kendall", "pearson")
 AVERAGE = "average"  # the group of the row that averages a protocol's groups
 SAME = ("dataset", "protocol", "target", "group")  # rows that agree in these are compared
+COMPARED = 100  # rows of a section that are compared in pairs, best first
+DRAWS = 2_000_000  # rows x resamples: what a table may cost; with many rows there are fewer resamples, at least
+FEWEST = 1_000
 
 
-def rows(runs: Iterable[Run], *, count: int = RESAMPLES) -> list[Row]:
-    """One row per data set, protocol, target, group, features, head and config, best first; floors are among them.
+@dataclass
+class Line:
+    """One row, the entries it is made of (one, or one per group), and its bootstrap draws [R]."""
+
+    entries: tuple[Entry, ...]
+    row: Row
+    observed: float | None
+    draws: np.ndarray
+
+    @property
+    def test_set(self) -> str:
+        return "+".join(entry.test_set for entry in self.entries)
+
+
+@dataclass
+class Section:
+    """Lines best first. `p`: Holm-adjusted p-values [K, K] of the first K lines of `compared`."""
+
+    dataset: str
+    protocol: str
+    target: str
+    group: str
+    lines: list[Line]
+    compared: list[Line] = field(default_factory=list)
+    p: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))
+    resamples: int = 0
+
+    @property
+    def rows(self) -> list[Row]:
+        return [line.row for line in self.lines]
+
+    def pairs(self) -> list[dict[str, Any]]:
+        """Every pair of compared rows, as in the JSON output; `difference` is that of seed-averaged predictions."""
+        found = []
+        for j, b in enumerate(self.compared):
+            for i, a in enumerate(self.compared[:j]):
+                if a.observed is None or b.observed is None:
+                    continue
+                low, high = interval(a.draws - b.draws)
+                found.append(
+                    {
+                        **{name: a.row[name] for name in SAME},
+                        "a": name_of(a.row),
+                        "b": name_of(b.row),
+                        "difference": a.observed - b.observed,
+                        "ci_low": low,
+                        "ci_high": high,
+                        "p_holm": float(self.p[i, j]) if np.isfinite(self.p[i, j]) else None,
+                    }
+                )
+        return found
+
+
+def sections(
+    runs: Iterable[Run], *, count: int = RESAMPLES, failed: Callable[[StoreError], None] | None = None
+) -> list[Section]:
+    """Tables of all runs. `failed` is told of runs that cannot be read, which are left out; without it they raise.
 
     Metrics are taken per seed by the protocol's rule (folds averaged, or their predictions pooled) and then averaged
-    over seeds. The 95% interval is a bootstrap over test samples of the seed-averaged prediction. A protocol with
-    several groups gets one more row per head, over its groups, where all groups have runs.
+    over seeds. The 95% interval is a bootstrap over test samples of the seed-averaged prediction, on the same resamples
+    for every row with the same test samples. A protocol with several groups gets one more section, over its groups,
+    with the heads that have runs in all of them.
     """
     by_row: dict[tuple, list[Run]] = defaultdict(list)
     for run in runs:
         by_row[_key(run)].append(run)
-    groups = [_Group(members, count) for members in by_row.values()]
-    table = [group.row() for group in groups] + _averages(groups)
-    return sorted(table, key=_order)
+    entries = [entry for members in by_row.values() if (entry := _entry(members, failed)) is not None]
+    entries.sort(key=lambda entry: tuple(entry.info[name] for name in SAME))
+    if entries:
+        count = max(min(count, DRAWS // len(entries)), min(count, FEWEST))
+    found: list[Section] = []
+    for key, members in groupby(entries, key=lambda entry: tuple(entry.info[name] for name in SAME)):
+        dataset, protocol, target, group = key
+        lines = lines_of(list(members), count)
+        found.append(Section(dataset, protocol, target, group, lines=lines, resamples=count))
+    found += _averages(found, count)
+    for section in found:
+        _finish(section)
+    return sorted(found, key=lambda s: (s.dataset, s.protocol, s.target, s.group == AVERAGE, s.group))
 
 
-class _Group:
-    """The runs of one row: folds x seeds of one head on one group."""
-
-    def __init__(self, runs: Sequence[Run], count: int) -> None:
-        self.runs, self.info = runs, runs[0].info
-        self.rule, self.pooled = self.info["average"], self.info["pooled"]
-        self.tests: dict[int, dict[int, pd.DataFrame]] = defaultdict(dict)
-        for run in runs:
-            self.tests[run.info["seed"]][run.info["fold"]] = run.part("test")
-        self.folds = sorted({run.info["fold"] for run in runs})
-        # a seed whose folds are not all there yet would be compared on fewer samples
-        self.seeds = sorted(seed for seed, folds in self.tests.items() if len(folds) == len(self.folds))
-        self.per_seed = {seed: self._metrics(seed) for seed in self.seeds}
-        self.draws = self._draws(count)
-
-    def _metrics(self, seed: int) -> dict[str, float | int | None]:
-        tests = [self.tests[seed][fold] for fold in self.folds]
-        if self.pooled:
-            tests = [pd.concat(tests, ignore_index=True)]
-        low, high = self.info.get("r_l2_range", self.info["range"])
-        found = [
-            metrics(
-                *(t[name].to_numpy() for name in ("truth", "score", "spread")),
-                kind=self.info["target_kind"],
-                range_=(low, high),
-            )
-            for t in tests
-        ]
-        labels = [label_metrics({n: t[n].fillna("").tolist() for n in t.columns if n not in COLUMNS}) for t in tests]
-        return _combine([{**scores, **more} for scores, more in zip(found, labels, strict=True)], self.rule)
-
-    def mean_over_seeds(self) -> dict[str, float | int | None]:
-        return _combine([self.per_seed[seed] for seed in self.seeds], "arithmetic", total=False)
-
-    def row(self) -> Row:
-        info, seeds = self.info, [self.per_seed[seed]["spearman"] for seed in self.seeds]
-        low, high = interval(self.draws)
-        return {
-            **{name: info[name] for name in ("dataset", "protocol", "group", "target")},
-            "features": "+".join(info["features"]),
-            "head": info["head"],
-            "config": info["changed"],
-            "seeds": len(self.seeds),
-            "spearman_sd": _sd(seeds) if info["seeded"] else None,
-            "ci_low": low,
-            "ci_high": high,
-            **self.mean_over_seeds(),
-            "floor": info["floor"],
-            "flags": self.flags(),
-            "folds": len(self.folds),
-            "averaged": "pooled" if self.pooled else self.rule if len(self.folds) > 1 else None,
-            "range": info.get("r_l2_range", info["range"]),
-            "range_source": info["range_source"],
-            "fit_seconds": float(np.mean([run.info["fit_seconds"] for run in self.runs])),
-            "predict_ms": float(np.mean([run.info["predict_ms"] for run in self.runs])),
-            "parameters": info["parameters"],
-            "selected_on": info["selected_on"],
-            "digest": info["digest"],
-        }
-
-    def flags(self) -> list[str]:
-        found = dict.fromkeys(flag for run in self.runs for flag in run.info["flags"])
-        if self.info["seeded"] and len(self.seeds) < 3:
-            found["fewer-than-three-seeds"] = None
-        if len(self.folds) < self.info["folds"]:
-            found[f"{len(self.folds)}-of-{self.info['folds']}-folds"] = None
-        if len(self.seeds) < len(self.tests):
-            found["unfinished-seeds-left-out"] = None
-        return list(found)
-
-    def _draws(self, count: int) -> np.ndarray:
-        """Bootstrap draws [count] of the seed-averaged prediction."""
-        folds = []
-        for fold in self.folds:
-            tests = [self.tests[seed][fold] for seed in self.seeds]
-            folds.append((tests[0]["truth"].to_numpy(), np.mean([t["score"].to_numpy() for t in tests], axis=0)))
-        if self.pooled:
-            folds = [tuple(np.concatenate(column) for column in zip(*folds, strict=True))]
-        return bootstrap_spearman([t for t, _ in folds], [[s for _, s in folds]], rule=self.rule, count=count)[0]
+def rows(runs: Iterable[Run], *, count: int = RESAMPLES) -> list[Row]:
+    """The rows of all sections."""
+    return [row for section in sections(runs, count=count) for row in section.rows]
 
 
-def _averages(groups: Sequence[_Group]) -> list[Row]:
-    """Rows over all groups of a protocol, for the heads that have a run in each."""
-    families: dict[str, list[_Group]] = defaultdict(list)
-    for group in groups:
-        info = group.info
+def name_of(row: Row) -> str:
+    """Head, what of its config is not the default, and features: what tells rows of a section apart."""
+    name = row["head"] + "".join(f" {name}={value}" for name, value in row["config"].items())
+    return f"{name} ({row['features']})" if row["features"] else name
+
+
+def _entry(members: Sequence[Run], failed: Callable[[StoreError], None] | None) -> Entry | None:
+    """The entry of `members` without those that cannot be read, which `failed` is told of."""
+    good = []
+    for run in members:
+        try:
+            Entry([run])
+            good.append(run)
+        except StoreError as error:
+            if failed is None:
+                raise
+            failed(error)
+    entry = Entry(good) if good else None
+    return entry if entry is not None and entry.seeds else None
+
+
+def lines_of(entries: Sequence[Entry], count: int) -> list[Line]:
+    """Rows of one group; entries with the same test samples share the resamples."""
+    by_test: dict[str, list[Entry]] = defaultdict(list)
+    for entry in entries:
+        by_test[entry.test_set].append(entry)
+    lines = []
+    for members in by_test.values():
+        first = members[0]
+        # groups have samples of their own, so their resamples are independent
+        seed = zlib.crc32(first.info["group"].encode())
+        scores = [entry.arrays[1] for entry in members]
+        draws = bootstrap_spearman(first.arrays[0], scores, rule=first.rule, count=count, seed=seed)
+        lines += [Line((e,), _row(e, d), e.observed, d) for e, d in zip(members, draws, strict=True)]
+    return lines
+
+
+def _row(entry: Entry, draws: np.ndarray) -> Row:
+    info, seeds = entry.info, [entry.per_seed[seed]["spearman"] for seed in entry.seeds]
+    low, high = interval(draws)
+    return {
+        **{name: info[name] for name in ("dataset", "protocol", "group", "target")},
+        "features": "+".join(info["features"]),
+        "head": info["head"],
+        "config": info["changed"],
+        "seeds": len(entry.seeds),
+        "spearman_sd": deviation(seeds) if info["seeded"] else None,
+        "spearman_averaged": entry.observed,
+        "ci_low": low,
+        "ci_high": high,
+        **entry.mean_over_seeds(),
+        **entry.interval_metrics(),
+        "labelled": info.get("labelled", 1.0),
+        "floor": info["floor"],
+        "flags": entry.flags(),
+        "folds": len(entry.folds),
+        "averaged": "pooled" if entry.pooled else entry.rule if len(entry.folds) > 1 else None,
+        "range": info.get("r_l2_range", info["range"]),
+        "range_source": info["range_source"],
+        "fit_seconds": float(np.mean([run.info["fit_seconds"] for run in entry.runs])),
+        "predict_ms": float(np.mean([run.info["predict_ms"] for run in entry.runs])),
+        "parameters": info["parameters"],
+        "selected_on": info["selected_on"],
+        "digest": info["digest"],
+    }
+
+
+def _averages(found: Sequence[Section], count: int) -> list[Section]:
+    """Sections over all groups of a protocol, with the heads that have a row in each."""
+    families: dict[str, list[Line]] = defaultdict(list)
+    for line in (line for section in found for line in section.lines):
+        info = line.entries[0].info
         if len(info["groups"]) > 1:
             same = [info[name] for name in ("dataset", "protocol", "target", "features", "head")]
             same.append(info.get("asked", info["config"]))  # a paper's epochs may differ from group to group
-            families[json.dumps(same, sort_keys=True)].append(group)
-    table = []
+            families[json.dumps(same, sort_keys=True)].append(line)
+    by_section: dict[tuple, list[Line]] = defaultdict(list)
     for members in families.values():
-        info = members[0].info
-        if {g.info["group"] for g in members} != set(info["groups"]) or len(members) != len(info["groups"]):
-            continue
-        rule, seeds = info["average"], sorted(set.intersection(*(set(g.seeds) for g in members)))
-        if not seeds:
-            continue
-        per_seed = [_combine([g.per_seed[seed] for g in members], rule) for seed in seeds]
-        # groups have samples of their own, so their draws are independent and are averaged draw by draw
-        stacked = np.stack([np.random.default_rng(k).permutation(g.draws) for k, g in enumerate(members)])
-        low, high = interval(average_array(stacked, rule))
-        one = members[0].row()
-        table.append(
-            {
-                **one,
-                "group": AVERAGE,
-                "config": _shared([g.info["changed"] for g in members]),
-                "seeds": len(seeds),
-                "spearman_sd": _sd([found["spearman"] for found in per_seed]) if info["seeded"] else None,
-                "ci_low": low,
-                "ci_high": high,
-                **_combine(per_seed, "arithmetic", total=False),
-                "flags": list(dict.fromkeys(flag for g in members for flag in g.flags())),
-                "folds": sum(len(g.folds) for g in members),
-                "averaged": rule,
-                "range": None,
-                "fit_seconds": float(np.sum([g.row()["fit_seconds"] for g in members])),
-            }
-        )
-    return table
+        info = members[0].entries[0].info
+        groups = [line.row["group"] for line in members]
+        if sorted(groups) == sorted(info["groups"]) and (line := _average(members)) is not None:
+            by_section[tuple(info[name] for name in SAME[:3])].append(line)
+    return [
+        Section(dataset, protocol, target, AVERAGE, lines=lines, resamples=count)
+        for (dataset, protocol, target), lines in by_section.items()
+    ]
+
+
+def _average(members: Sequence[Line]) -> Line | None:
+    """The row over groups, for the seeds that all groups have."""
+    entries = tuple(line.entries[0] for line in members)
+    rule, seeds = entries[0].rule, sorted(set.intersection(*(set(entry.seeds) for entry in entries)))
+    if not seeds:
+        return None
+    per_seed = [combine([entry.per_seed[seed] for entry in entries], rule) for seed in seeds]
+    draws = average_array(np.stack([line.draws for line in members]), rule)
+    low, high = interval(draws)
+    observed, seeded = average([line.observed for line in members], rule), entries[0].info["seeded"]
+    means = ("interval_coverage", "interval_width")
+    row = {
+        **members[0].row,
+        "group": AVERAGE,
+        "config": _shared([line.row["config"] for line in members]),
+        "seeds": len(seeds),
+        "spearman_sd": deviation([found["spearman"] for found in per_seed]) if seeded else None,
+        "spearman_averaged": observed,
+        "ci_low": low,
+        "ci_high": high,
+        **combine(per_seed, "arithmetic", total=False),
+        **{name: average([line.row[name] for line in members], "arithmetic") for name in means},
+        "flags": list(dict.fromkeys(flag for line in members for flag in line.row["flags"])),
+        "folds": sum(line.row["folds"] for line in members),
+        "averaged": rule,
+        "range": None,
+        "fit_seconds": float(np.sum([line.row["fit_seconds"] for line in members])),
+    }
+    return Line(entries, row, observed, draws)
 
 
 def _shared(found: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -165,30 +242,60 @@ def _shared(found: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {name: value for name, value in found[0].items() if all(row.get(name) == value for row in found)}
 
 
+def _finish(section: Section) -> None:
+    """Rank the rows, compare those with the same test samples, and flag what a reader must know."""
+    section.lines.sort(key=lambda line: _order(line.row))
+    common = Counter(line.test_set for line in section.lines).most_common(1)[0][0]
+    same = [line for line in section.lines if line.test_set == common]
+    section.compared = same[:COMPARED]
+    draws = np.stack([line.draws for line in section.compared])
+    observed = np.array([np.nan if line.observed is None else line.observed for line in section.compared])
+    section.p = holm_matrix(paired_p(observed, draws))
+    columns = zip(section.compared, letters(section.p), p_best(draws), strict=True)
+    found = {id(line): (text, float(best)) for line, text, best in columns}
+    for line in section.lines:
+        text, best = found.get(id(line), ("", None))
+        line.row |= {"letters": text, "p_best": best if line.observed is not None else None}
+        if line.test_set != common:
+            line.row["flags"].append("other-test-set")
+    _flag_fingerprints(section)
+    _flag_below_floors(section)
+
+
+def _flag_fingerprints(section: Section) -> None:
+    """Streams of one name that were not made in one way."""
+    made: dict[str, set[str]] = defaultdict(set)
+    for line in section.lines:
+        for entry in line.entries:
+            for stream, fingerprints in entry.fingerprints().items():
+                made[stream] |= fingerprints
+    for line in section.lines:
+        if any(len(made[stream]) > 1 for entry in line.entries for stream in entry.fingerprints()):
+            line.row["flags"].append("mixed-fingerprints")
+
+
+def _flag_below_floors(section: Section) -> None:
+    """Rows that do not reach the best floor have learned nothing that labels and metadata do not give away."""
+    floors = [row for row in section.rows if row["floor"] and row["head"] != "random" and main(row) is not None]
+    if not floors:
+        return
+    best = max(floors, key=lambda row: main(row) or 0.0)
+    for row in section.rows:
+        mine = main(row)
+        if not row["floor"] and (mine is None or mine <= (main(best) or 0.0)):
+            row["flags"].append(f"below-{best['head']}-floor")
+
+
+def main(row: Row) -> float | None:
+    """What rows are ranked by: accuracy of a binary target, else Spearman."""
+    return row["accuracy"] if row.get("accuracy") is not None else row["spearman"]
+
+
 def _key(run: Run) -> tuple:
     info = run.info
     return (*(info[name] for name in SAME), tuple(info["features"]), info["head"], info["digest"])
 
 
-def _combine(found: Sequence[Mapping[str, Any]], rule: str, *, total: bool = True) -> dict[str, Any]:
-    """Correlations by `rule`, everything else by the plain mean; `n` is summed over folds, kept over seeds."""
-    names = dict.fromkeys(name for row in found for name in row)
-    out: dict[str, Any] = {}
-    for name in names:
-        if name == "n":
-            out[name] = sum(row["n"] for row in found) if total else found[0]["n"]
-        else:
-            out[name] = average([row.get(name) for row in found], rule if name in CORRELATIONS else "arithmetic")
-    return out
-
-
-def _sd(values: Sequence[float | None]) -> float | None:
-    """Standard deviation over seeds (n - 1); None for fewer than two or an undefined one."""
-    defined = [v for v in values if v is not None]
-    return float(np.std(defined, ddof=1)) if len(defined) > 1 and len(defined) == len(values) else None
-
-
 def _order(row: Row) -> tuple:
-    main = row["accuracy"] if row.get("accuracy") is not None else row["spearman"]
-    group = (row["group"] == AVERAGE, row["group"])
-    return (row["dataset"], row["protocol"], row["target"], group, main is None, -(main or 0.0), row["head"])
+    value = main(row)
+    return (value is None, -(value or 0.0), row["head"], row["features"], row["digest"])

@@ -65,14 +65,15 @@ def demo(
         for job in jobs:
             done |= {row["run_id"] for row in fit_job(job)}
             step()
-    rows = table.rows(run for run in iter_runs(where.runs, EMBEDDED) if run.info["run_id"] in done)
-    console.result(rows, formats.to_terminal(rows))
+    (section,) = table.sections(run for run in iter_runs(where.runs, EMBEDDED) if run.info["run_id"] in done)
+    rows = section.rows
+    console.result(formats.to_value([section]), formats.to_terminal([section]))
     best = next(row for row in rows if not row["floor"])
     run = next(r for r in iter_runs(where.runs, EMBEDDED) if r.info["digest"] == best["digest"])
     video = next(s.media.path for s in _samples(where.root) if s.media is not None)
     console.say(
         f"next: aqa predict {video} --run {run.info['run_id']} --difficulty 3.0\n"
-        f"      aqa leaderboard {EMBEDDED} --format md"
+        f"      aqa leaderboard {EMBEDDED} -o {EMBEDDED}.html"
     )
     return rows
 

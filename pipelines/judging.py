@@ -15,8 +15,9 @@ from ..extract.engine import Done, Failed, extract
 from ..extract.precision import choose
 from ..heads import load_head, unmet
 from ..heads.base import FeatureSet, Ragged
+from ..leaderboard.conformal import LEVEL, bounds, factor
+from ..leaderboard.entries import held_out
 from ..leaderboard.runs import Run
-from .conformal import LEVEL, half_width
 from .console import Console
 from .streams import Extraction, prepare
 
@@ -85,7 +86,7 @@ def judge_media(
     score = np.mean([j.score for j in judgements], axis=0)
     spreads = [j.spread for j in judgements if j.spread is not None]
     spread = np.sqrt(np.mean(np.square(spreads), axis=0)) if len(spreads) == len(judgements) else None
-    width, part = _width(runs)
+    low, high, part = _intervals(runs, score, spread)
     warnings = _warnings(info)
     rows = []
     for k, (i, one) in enumerate((i, m) for i, m in zip(ids, media, strict=True) if i in judged):
@@ -98,7 +99,7 @@ def judge_media(
                 "target": info["target"],
                 "score": float(score[k]),
                 "spread": None if spread is None else float(spread[k]),
-                "interval": None if width is None else [float(score[k] - width), float(score[k] + width)],
+                "interval": None if part is None else [float(low[k]), float(high[k])],
                 "level": LEVEL,
                 "interval_from": part,
                 "head": info["head"],
@@ -188,14 +189,17 @@ def _head_of(run: Run) -> Any:
     return head_class(run.info["head"])
 
 
-def _width(runs: Sequence[Run]) -> tuple[float | None, str | None]:
-    """Half of the interval and the part it is from: the mean prediction that the runs keep of held-out samples."""
-    for part in ("oof", "val"):
-        held = [run.part(part) for run in runs]
-        if len(held[0]):
-            score = np.mean([rows["score"].to_numpy() for rows in held], axis=0)
-            return half_width(held[0]["truth"].to_numpy(), score), part
-    return None, None
+def _intervals(
+    runs: Sequence[Run], score: np.ndarray, spread: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray, str | None]:
+    """Ends of the 90% intervals and the part they are from: what the runs keep of held-out samples, None if too few."""
+    held = None if runs[0].info["target_kind"] == "binary" else held_out(runs)
+    if held is not None:
+        truth, said, spreads = (held[0][name].to_numpy() for name in ("truth", "score", "spread"))
+        wide = factor(truth, said, None if spread is None else spreads)
+        if wide is not None:
+            return *bounds(score, spread, wide), held[1]
+    return score, score, None
 
 
 def _warnings(info: Mapping[str, Any]) -> list[str]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -11,54 +12,84 @@ from .console import Console
 from .settings import place
 from .verb import DatasetName, Json, ProtocolName, Quiet, Runs
 
+if TYPE_CHECKING:
+    from ..leaderboard.table import Section
+
+SUFFIXES = {".md": "md", ".csv": "csv", ".json": "json", ".tex": "latex", ".html": "html", ".htm": "html"}
+
 
 def leaderboard(
     dataset: DatasetName = None,
     *,
     format: Annotated[  # noqa: A002
-        Literal["text", "md", "csv", "json"], typer.Option("--format", help="How to print the table.")
-    ] = "text",
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the table to this file.")] = None,
+        Literal["text", "md", "csv", "json", "latex", "html"] | None,
+        typer.Option("--format", help="How to write the table [text; with --output by its ending]."),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write to this file: .md, .csv, .json, .tex or .html.")
+    ] = None,
     all_datasets: Annotated[bool, typer.Option("--all", help="Every data set that has runs.")] = False,
     protocol: ProtocolName = None,
     target: Annotated[str | None, typer.Option("--target", help="Only this target.")] = None,
     group: Annotated[str | None, typer.Option("--group", help="Only this group.")] = None,
-    resamples: Annotated[int, typer.Option("--resamples", min=100, help="Bootstrap resamples.")] = 10_000,
+    resamples: Annotated[int, typer.Option("--resamples", min=100, help="Bootstrap resamples, at most.")] = 10_000,
     runs: Runs = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> Path | None:
-    """Print the table of all runs on a data set.
+    """Print the table of all runs on a data set, or write a page with pictures.
 
-    Example: aqa leaderboard mtl-aqa --format md -o table.md
+    Example: aqa leaderboard mtl-aqa -o leaderboard.html
     """
-    from ..errors import StoreError
+    from ..errors import SomeFailed, StoreError, UsageError
     from ..leaderboard import formats, table
     from ..leaderboard.captions import without_bleu
-    from ..leaderboard.runs import iter_runs
+    from .selection import select_runs
 
-    console = Console(json=json or format == "json", quiet=quiet)
-    where = place(dataset, runs=runs)
-    found = [
-        run
-        for run in iter_runs(where.runs, None if all_datasets else where.dataset)
-        if (protocol or run.info["protocol"]) == run.info["protocol"]
-        and (target or run.info["target"]) == run.info["target"]
-        and (group or run.info["group"]) == run.info["group"]
-    ]
-    if not found:
-        what = "any data set" if all_datasets else where.dataset
-        raise StoreError(
-            f"no runs on {what}", file=where.runs, hint=f"`aqa fit {where.dataset} --head ridge` makes one"
+    kind = "json" if json else format or (SUFFIXES.get(output.suffix.lower()) if output else "text")
+    if kind is None:
+        raise UsageError(
+            f"what is to be written into {output}?", hint=f"end it with {', '.join(SUFFIXES)}, or --format"
         )
-    rows = table.rows(found, count=resamples)
-    if remark := without_bleu(rows):
+    console = Console(json=kind == "json", quiet=quiet)
+    where = place(dataset, runs=runs)
+    found = select_runs(where, all_datasets=all_datasets, protocol=protocol, target=target, group=group)
+    failed: list[StoreError] = []
+    sections = table.sections(found, count=resamples, failed=failed.append)
+    for error in failed:
+        console.warn(f"left out: {error}")
+    if remark := without_bleu(row for section in sections for row in section.rows):
         console.warn(remark)
-    texts = {"md": formats.to_markdown, "csv": formats.to_csv, "json": formats.to_json}
-    if output is not None:
-        kind = format if format != "text" else output.suffix.lstrip(".")
-        output.write_text(texts.get(kind, formats.to_markdown)(rows), encoding="utf-8")
-        console.say(f"wrote {output}")
-        return output
-    console.result(rows, texts[format](rows).rstrip("\n") if format in texts else formats.to_terminal(rows))
-    return None
+    if kind == "text" and output is None:
+        console.result(None, formats.to_terminal(sections))
+    else:
+        text = _text(kind, sections)
+        if output is None:
+            console.result(formats.to_value(sections), text.rstrip("\n"))
+        else:
+            part = output.with_name(f".{output.name}.tmp")
+            part.write_text(text, encoding="utf-8")
+            part.replace(output)
+            console.say(f"wrote {output}")
+    if failed:
+        raise SomeFailed(f"{len(failed)} runs could not be read")
+    return output
+
+
+def _text(kind: str, sections: Sequence[Section]) -> str:
+    from ..leaderboard import formats
+
+    if kind == "html":
+        from ..leaderboard.page.build import to_html
+
+        return to_html(sections)
+    if kind == "text":
+        import io
+
+        from rich.console import Console as Terminal
+
+        file = io.StringIO()
+        Terminal(width=200, file=file).print(formats.to_terminal(sections))
+        return file.getvalue()
+    writers = {"md": formats.to_markdown, "csv": formats.to_csv, "json": formats.to_json, "latex": formats.to_latex}
+    return writers[kind](sections)

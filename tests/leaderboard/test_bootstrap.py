@@ -7,15 +7,31 @@ from scipy import stats
 from aqa.leaderboard import bootstrap as b
 
 
-def test_each_resample_has_scipys_spearman_with_ties():
+def tied(n: int) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(1)
-    truth = rng.integers(0, 8, 30).astype(float)
-    score = np.round(truth + rng.normal(0, 2, 30))
-    counts = b.resamples(30, 50, rng)
-    got = b.weighted_pearson(b.weighted_ranks(truth, counts), b.weighted_ranks(score, counts), counts)
-    for row, value in zip(counts, got, strict=True):
+    truth = rng.integers(0, 8, n).astype(float)
+    return truth, np.round(truth + rng.normal(0, 2, n))
+
+
+@pytest.mark.parametrize("large", [1, 2000])
+def test_each_resample_has_scipys_spearman_with_ties(monkeypatch: pytest.MonkeyPatch, large: int):
+    monkeypatch.setattr(b, "LARGE", large)  # both ways of ranking
+    truth, score = tied(30)
+    draws = b.bootstrap_spearman([truth], [[score]], count=50, seed=3)[0]
+    counts = b.resamples(30, 50, np.random.default_rng((3, 0)))
+    for row, value in zip(counts.astype(int), draws, strict=True):
         pick = np.repeat(np.arange(30), row)
         assert value == pytest.approx(stats.spearmanr(truth[pick], score[pick])[0], abs=1e-12)
+
+
+@pytest.mark.parametrize("large", [1, 2000])
+def test_ranks_within_a_resample_are_scipys(monkeypatch: pytest.MonkeyPatch, large: int):
+    monkeypatch.setattr(b, "LARGE", large)
+    _, score = tied(12)
+    counts = b.resamples(12, 20, np.random.default_rng(0))
+    for row, ranks in zip(counts.astype(int), b.Ranks(score).within(counts), strict=True):
+        pick = np.repeat(np.arange(12), row)
+        assert np.allclose(np.repeat(ranks, row), stats.rankdata(score[pick]) - 13 / 2)
 
 
 def test_every_resample_has_n_samples():
@@ -60,3 +76,19 @@ def test_the_same_seed_gives_the_same_draws_and_heads_share_resamples():
 def test_constant_predictions_have_no_interval():
     truth = np.arange(10.0)
     assert b.interval(b.bootstrap_spearman([truth], [[np.ones(10)]], count=50)[0]) == (None, None)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("n", "rho"), [(70, 0.5), (70, 0.8), (353, 0.8), (353, 0.95)])
+def test_the_interval_covers_the_true_correlation(n: int, rho: float):
+    """1000 samples of a bivariate normal distribution, whose Spearman correlation is known."""
+    true = 6 / np.pi * np.arcsin(rho / 2)
+    rng, inside = np.random.default_rng(n), 0
+    for k in range(1000):
+        truth = rng.normal(size=n)
+        score = rho * truth + np.sqrt(1 - rho**2) * rng.normal(size=n)
+        low, high = b.interval(b.bootstrap_spearman([truth], [[score]], count=1000, seed=k)[0])
+        assert low is not None
+        assert high is not None
+        inside += low <= true <= high
+    assert 0.93 <= inside / 1000 <= 0.97

@@ -170,8 +170,8 @@ def test_a_run_keeps_classes_and_captions_and_the_table_has_their_metrics(make_r
     runs = [with_labels(tmp_path, make_run, seed, right) for seed, right in ((0, 40), (1, 20))]
     back = read_run(runs[0].folder).part("test")
     assert list(back["caption"])[3] == "dive 3 of the, day\nwas «good»"
-    rows = table.rows([*runs, make_run("ridge")], count=100)
-    mtl, ridge = sorted(rows, key=lambda row: row["head"])
+    sections = table.sections([*runs, make_run("ridge")], count=100)
+    mtl, ridge = sorted(sections[0].rows, key=lambda row: row["head"])
     assert mtl["accuracy_twists"] == pytest.approx(0.75)
     half = caption_metrics(*(read_run(runs[1].folder).part("test")[name].tolist() for name in ("caption", "reference")))
     first = read_run(runs[0].folder).part("test")["reference"].tolist()
@@ -180,14 +180,14 @@ def test_a_run_keeps_classes_and_captions_and_the_table_has_their_metrics(make_r
         full = {"cider": 10, "meteor": of_itself}.get(name, 1)
         assert mtl[name] == pytest.approx((full + float(half[name] or 0)) / 2)
     assert not {*captions.NAMES, "accuracy_twists"} & ridge.keys()
-    json.loads(formats.to_json(rows))
-    text = formats.to_markdown(rows)
+    json.loads(formats.to_json(sections))
+    text = formats.to_markdown(sections)
     assert "| twists acc. | BLEU-1 | BLEU-2 | BLEU-3 | BLEU-4 | METEOR | ROUGE-L | CIDEr |" in text
-    assert "twists" not in formats.to_markdown([ridge])
-    lines = {line["head"]: line for line in csv.DictReader(io.StringIO(formats.to_csv(rows)))}
+    assert "twists" not in formats.to_markdown(table.sections([make_run("ridge")], count=100))
+    lines = {line["head"]: line for line in csv.DictReader(io.StringIO(formats.to_csv(sections)))}
     assert (lines["ridge"]["cider"], float(lines["mtl"]["accuracy_twists"])) == ("", pytest.approx(0.75))
     terminal = Console(width=80, record=True, file=io.StringIO())
-    terminal.print(formats.to_terminal(rows))
+    terminal.print(formats.to_terminal(sections))
     shown = " ".join(terminal.export_text().split())
     assert "no room for: CIDEr, ROUGE-L" in shown
     assert "Spearman" in shown

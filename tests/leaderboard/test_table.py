@@ -87,17 +87,19 @@ def test_constant_predictions_are_null_and_last(make_run):
 
 def test_formats(make_run):
     runs = [make_run("a|b", changed={"C": 1}), make_run("mean", floor=True, noise=50.0)]
-    rows = table.rows(runs, count=100)
-    assert json.loads(formats.to_json(rows)) == json.loads(json.dumps(rows))
-    lines = list(csv.DictReader(io.StringIO(formats.to_csv(rows))))
+    sections = table.sections(runs, count=100)
+    (section,) = sections
+    rows = section.rows
+    assert json.loads(formats.to_json(sections))["rows"] == json.loads(json.dumps(rows))
+    lines = list(csv.DictReader(io.StringIO(formats.to_csv(sections))))
     assert [line["head"] for line in lines] == [row["head"] for row in rows]
     assert float(lines[0]["spearman"]) == rows[0]["spearman"]
-    text = formats.to_markdown(rows)
+    text = formats.to_markdown(sections)
     assert "a\\|b C=1" in text
     assert "floor" in text
     assert "0..104.5 (rules)" in text
     terminal = Console(width=200, record=True, file=io.StringIO())
-    terminal.print(formats.to_terminal(rows))
+    terminal.print(formats.to_terminal(sections))
     shown = terminal.export_text()
     assert "a|b C=1" in shown
     assert f"{rows[0]['spearman']:.3f}" in shown
@@ -105,9 +107,10 @@ def test_formats(make_run):
 
 
 def test_spreads_are_judged_and_shown_where_a_head_gives_them(make_run):
-    without = table.rows([make_run("ridge")], count=100)
-    assert (without[0]["coverage"], without[0]["nll"], without[0]["sharpness"]) == (None, None, None)
-    assert "coverage" not in formats.to_markdown(without)
+    without = table.sections([make_run("ridge")], count=100)
+    (ridge,) = without[0].rows
+    assert (ridge["coverage"], ridge["nll"], ridge["sharpness"]) == (None, None, None)
+    assert "own cov." not in formats.to_markdown(without)
     assert "NLL" not in formats.to_markdown(without)
     runs = [make_run("dae", noise=5.0, spread=sd, seed=seed) for seed, sd in ((0, 5.0), (1, 1.0))]
     dae = table.rows(runs, count=100)[0]
@@ -115,14 +118,14 @@ def test_spreads_are_judged_and_shown_where_a_head_gives_them(make_run):
     assert dae["coverage"] == pytest.approx(np.mean(inside))
     assert 0.3 < dae["coverage"] < 0.8
     assert dae["sharpness"] == 3.0
-    both = table.rows([*runs, make_run("ridge")], count=100)
+    both = table.sections([*runs, make_run("ridge")], count=100)
     text = formats.to_markdown(both)
     lines = text.splitlines()
     header, ridge = (next(line for line in lines if line.startswith(start)) for start in ("| head", "| ridge"))
     cells = dict(zip(header.split("|"), ridge.split("|"), strict=True))
-    assert cells[" coverage "].strip() == cells[" NLL "].strip() == ""
+    assert cells[" own cov. "].strip() == cells[" NLL "].strip() == ""
     assert f"| {dae['coverage']:.3f} | {dae['nll']:.2f} |" in text
-    assert "coverage: of the heads' own 90% intervals" in text
+    assert "own cov.: of the 90% intervals by the heads' own spreads" in text
     for other, wanted in ((6.0, 5.0), (None, None)):
         folds = [make_run(f"dae{other}", spread=sd, fold=fold, folds=2) for fold, sd in ((0, 4.0), (1, other))]
         assert table.rows(folds, count=100)[0]["sharpness"] == wanted
@@ -130,11 +133,14 @@ def test_spreads_are_judged_and_shown_where_a_head_gives_them(make_run):
 
 @pytest.mark.parametrize("width", [60, 80, 100, 140, 200])
 def test_a_narrow_terminal_goes_without_columns_and_says_which(make_run, width: int):
-    rows = table.rows([make_run("svr", changed={"C": 100.0}), make_run("mean", floor=True, noise=50.0)], count=100)
+    sections = table.sections(
+        [make_run("svr", changed={"C": 100.0}), make_run("mean", floor=True, noise=50.0)], count=100
+    )
+    rows = sections[0].rows
     terminal = Console(width=width, record=True, file=io.StringIO())
-    terminal.print(formats.to_terminal(rows))
+    terminal.print(formats.to_terminal(sections))
     shown = terminal.export_text()
     assert "svr C=100" in shown
     assert f"[{rows[0]['ci_low']:.3f}, {rows[0]['ci_high']:.3f}]" in shown
-    assert ("no room for: parameters" in " ".join(shown.split())) == (width < 140)
+    assert ("no room for: parameters" in " ".join(shown.split())) == (width < 200)
     assert ("floor" in shown) == (width >= 80)
