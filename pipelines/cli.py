@@ -10,6 +10,7 @@ from .. import __version__
 from .cache import export_store, import_store, list_stores, pack_store, show_store, verify_stores
 from .catalog import check_dataset, list_datasets, show_dataset
 from .cite import cite
+from .compare import compare
 from .demo import demo
 from .doctor import doctor
 from .extract import extract
@@ -30,7 +31,7 @@ cache_app = typer.Typer(help="Cached features: list, show, verify, pack, import,
 catalog_app = typer.Typer(help="Data sets: what is known, what a folder holds, what is wrong with it.")
 runs_app = typer.Typer(help="Runs on disk: list, remove.", no_args_is_help=True)
 
-for verb in (demo, extract, fit, leaderboard, cite, predict, doctor):
+for verb in (demo, extract, fit, leaderboard, compare, cite, predict, doctor):
     app.command()(run_verb(verb))
 for name, verb in (
     ("ls", list_stores),

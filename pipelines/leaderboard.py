@@ -60,17 +60,15 @@ def leaderboard(
         console.warn(f"left out: {error}")
     if remark := without_bleu(row for section in sections for row in section.rows):
         console.warn(remark)
-    if kind == "text" and output is None:
-        console.result(None, formats.to_terminal(sections))
+    if output is not None:
+        part = output.with_name(f".{output.name}.tmp")
+        part.write_text(_text(kind, sections), encoding="utf-8")
+        part.replace(output)
+        console.say(f"wrote {output}")
+    elif kind == "json":
+        console.result(formats.to_value(sections))
     else:
-        text = _text(kind, sections)
-        if output is None:
-            console.result(formats.to_value(sections), text.rstrip("\n"))
-        else:
-            part = output.with_name(f".{output.name}.tmp")
-            part.write_text(text, encoding="utf-8")
-            part.replace(output)
-            console.say(f"wrote {output}")
+        console.result(None, formats.to_terminal(sections) if kind == "text" else _text(kind, sections).rstrip("\n"))
     if failed:
         raise SomeFailed(f"{len(failed)} runs could not be read")
     return output

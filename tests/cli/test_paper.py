@@ -72,7 +72,7 @@ def test_epochs_of_each_apparatus_and_one_average(aqa, value, tmp_path: Path, mo
             assert len(list(csv.DictReader(file))) == FEW[row["group"]]
         with (Path(row["run"]) / "predictions.csv").open() as file:
             assert {line["part"] for line in csv.DictReader(file)} == {"test"}
-    table = value(aqa("leaderboard", "rhythmic-gymnastics", "--json", "--resamples", 100))
+    table = value(aqa("leaderboard", "rhythmic-gymnastics", "--json", "--resamples", 100))["rows"]
     average = {row["head"]: row for row in table if row["group"] == "average"}
     assert "epochs" not in average["gdlt"]["config"]
     assert average["gdlt"]["config"]["theta"] == 25
@@ -88,7 +88,7 @@ def test_epochs_of_each_apparatus_and_one_average(aqa, value, tmp_path: Path, mo
 def test_r_l2_of_aqa_7_is_over_the_test_scores_as_published(aqa, value, shared_data: Path):
     words = ("--root", shared_data / "aqa7", "--protocol", "paper", "--head", "mean", "--json")
     value(aqa("fit", "aqa-7", *words))
-    table = value(aqa("leaderboard", "aqa-7", "--json", "--resamples", 100))
+    table = value(aqa("leaderboard", "aqa-7", "--json", "--resamples", 100))["rows"]
     ranges = {row["group"]: row["range"] for row in table}
     # 17.505 to 95.624 of the scores normalised by 12.3 to 16.87
     assert ranges["gym_vault"] == pytest.approx([12.3 + 4.57 * 0.17505, 12.3 + 4.57 * 0.95624], abs=1e-3)

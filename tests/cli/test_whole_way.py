@@ -46,7 +46,7 @@ def test_fit_leaderboard_predict(extracted, own_videos: Path, aqa, value):
     assert [row["run_id"] for row in value(aqa(*fit))] == [row["run_id"] for row in rows]  # nothing is trained twice
     assert {run: (Path(run) / "run.json").stat().st_mtime_ns for run in stamps} == stamps
 
-    table = value(aqa("leaderboard", "csv", "--json", "--resamples", 200))
+    table = value(aqa("leaderboard", "csv", "--json", "--resamples", 200))["rows"]
     keys = {
         "dataset", "protocol", "group", "target", "features", "head", "config", "seeds", "spearman", "spearman_sd",
         "ci_low", "ci_high", "mae", "r_l2", "floor", "flags",
@@ -55,9 +55,9 @@ def test_fit_leaderboard_predict(extracted, own_videos: Path, aqa, value):
     assert len(table) == 5
     known = [row["spearman"] for row in table if row["spearman"] is not None]
     assert known == sorted(known, reverse=True)
-    assert next(row for row in table if row["head"] == "ridge")["flags"] == ["random-backbone"]
-    assert value(aqa("leaderboard", "csv", "--format", "json", "--resamples", 200)) == table
-    for form in ("md", "csv", "text"):
+    assert next(row for row in table if row["head"] == "ridge")["flags"][0] == "random-backbone"
+    assert value(aqa("leaderboard", "csv", "--format", "json", "--resamples", 200))["rows"] == table
+    for form in ("md", "csv", "text", "latex", "html"):
         shown = aqa("leaderboard", "csv", "--format", form, "--resamples", 200)
         assert shown.exit_code == 0
         assert "lightgbm" in shown.stdout
@@ -157,7 +157,7 @@ def test_folds_made_here_are_one_row_and_streams_are_fused(aqa, value, tmp_path:
     heads = ("--head", "ridge", "--head", "dae", "--head", "mean", "--set", "dae.epochs=2")
     rows = value(aqa("fit", "csv", "--features", "a+b", *heads, "--seeds", 1, "--json"))
     assert len(rows) == 15
-    table = value(aqa("leaderboard", "csv", "--json", "--resamples", 100))
+    table = value(aqa("leaderboard", "csv", "--json", "--resamples", 100))["rows"]
     assert {row["head"]: row["features"] for row in table} == {"ridge": "a+b", "dae": "a+b", "mean": ""}
     assert not [flag for row in table for flag in row["flags"] if "folds" in flag]
     whole = value(aqa("fit", "csv", "--features", "a+b", "--head", "all", "--set", "epochs=1", "--seeds", 1, "--json"))
