@@ -62,9 +62,7 @@ def columns_of(section: Section) -> list[Column]:
         Column("seeds", lambda r: str(r["seeds"]), lambda r: r["seeds"], "seeds that are averaged"),
         _number("fit s", "fit_seconds", 2, "seconds to fit one seed"),
         _number("ms/sample", "predict_ms", 2, "milliseconds to judge one sample on cached features"),
-        Column(
-            "parameters", lambda r: f"{r['parameters']:,}" if r["parameters"] else "", lambda r: r["parameters"], ""
-        ),
+        Column("parameters", _parameters, lambda r: r["parameters"], "numbers that were fitted"),
     ]
     if all(row["labelled"] == 1 for row in rows):
         columns = [column for column in columns if column.title != "labelled"]
@@ -121,6 +119,10 @@ def head_of(row: Row) -> str:
 
 def span(row: Row) -> str:
     return "" if row["ci_low"] is None else f"[{row['ci_low']:.3f}, {row['ci_high']:.3f}]"
+
+
+def _parameters(row: Row) -> str:
+    return f"{row['parameters']:,}" if row["parameters"] else ""
 
 
 def flags_of(row: Row) -> str:

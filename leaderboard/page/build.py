@@ -37,7 +37,7 @@ def to_html(sections: Sequence[Section], title: str = "aqa leaderboard") -> str:
         import jinja2
         import matplotlib  # noqa: F401
     except ModuleNotFoundError as error:
-        raise MissingExtra(f"the page needs {error.name}", hint="pip install 'aqa[page]'") from error
+        raise MissingExtra(f"the page needs {error.name}", hint="run pip install 'aqa[page]'") from error
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(HERE),
         autoescape=True,

@@ -14,7 +14,7 @@ MakeRun = Callable[..., Run]
 
 @pytest.fixture
 def make_run(tmp_path: Path) -> MakeRun:
-    """Write a run of a made-up head: `noise` is the sd of its error on 40 test samples per fold."""
+    """Write a run of a made-up head: `noise` is the sd of its error on `n` test samples a fold and `held` of train."""
 
     def make(
         head: str = "ridge",
@@ -24,15 +24,23 @@ def make_run(tmp_path: Path) -> MakeRun:
         fold: int = 0,
         seed: int = 0,
         group: str = "",
+        n: int = 40,
+        held: int = 0,
+        features: tuple[str, ...] = ("c3d",),
+        dataset: str = "set",
         **info: Any,
     ) -> Run:
-        rng = np.random.default_rng(100 + fold)
-        truth = rng.normal(60, 15, 40)
-        error = np.random.default_rng(seed + 10 * fold).normal(0, 1, 40) * noise
-        ids = tuple(f"{group or 's'}-{fold}-{i:02d}" for i in range(40))
-        names = ("",) * 40
-        spreads = None if spread is None else np.full(40, spread)
-        test = Prediction("test", ids, truth, truth + error, spreads, np.full(40, np.nan), names, names)
+        rng, own = np.random.default_rng(100 + fold), np.random.default_rng(seed + 10 * fold)
+
+        def part(name: str, count: int) -> Prediction:
+            truth = rng.normal(60, 15, count)
+            error = own.normal(0, 1, count) * noise
+            ids = tuple(f"{group or name[0]}-{fold}-{i:02d}" for i in range(count))
+            names = ("",) * count
+            spreads = None if spread is None else np.full(count, spread)
+            return Prediction(name, ids, truth, truth + error, spreads, np.full(count, np.nan), (group,) * count, names)
+
+        parts = [part("test", n), *([part("val", held)] if held else [])]
         info = {
             "target_kind": "score",
             "range": [0.0, 104.5],
@@ -54,8 +62,8 @@ def make_run(tmp_path: Path) -> MakeRun:
             "selected_on": "last",
             **info,
         }
-        key = RunKey("set", "official", "score", group, ("c3d",), head, {"config": info["config"]}, fold, seed)
+        key = RunKey(dataset, "official", "score", group, features, head, {"config": info["config"]}, fold, seed)
         info["digest"] = key.digest
-        return write_run(tmp_path / "runs", key, info, [test], [{"epoch": 1, "loss": 0.5}], lambda folder: None)
+        return write_run(tmp_path / "runs", key, info, parts, [{"epoch": 1, "loss": 0.5}], lambda folder: None)
 
     return make

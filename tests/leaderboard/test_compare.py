@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from aqa.errors import SplitError, UsageError
+from aqa.leaderboard.compare import compare
+from aqa.leaderboard.runs import Run
+
+MakeRun = Callable[..., Run]
+
+
+def test_the_difference_is_paired_and_the_odd_samples_are_found(make_run: MakeRun):
+    good = [make_run("good", noise=3.0, seed=seed) for seed in range(2)]
+    bad = [make_run("bad", noise=40.0, seed=seed) for seed in range(2)]
+    found = compare(good, bad, count=2000, top=5)
+    rho = found["spearman"]
+    assert rho["ci_low"] < rho["difference"] < rho["ci_high"]
+    assert rho["ci_low"] > 0
+    assert rho["p"] < 0.01
+    assert rho["difference"] == pytest.approx(found["a"]["spearman_averaged"] - found["b"]["spearman_averaged"])
+    a, b = (np.mean([run.part("test")["score"] for run in side], axis=0) for side in (good, bad))
+    truth = good[0].part("test")["truth"].to_numpy()
+    assert found["mae"]["difference"] == pytest.approx(np.mean(np.abs(a - truth) - np.abs(b - truth)))
+    assert found["mae"]["ci_high"] < 0
+    assert len(found["samples"]) == 5
+    first = int(np.argmax(np.abs(a - b)))
+    assert found["samples"][0] == {
+        "id": good[0].part("test")["id"][first],
+        "truth": pytest.approx(truth[first]),
+        "a": pytest.approx(a[first]),
+        "b": pytest.approx(b[first]),
+        "nearer": "a",
+    }
+
+
+def test_it_is_antisymmetric(make_run: MakeRun):
+    one, two = [make_run("one", noise=10.0)], [make_run("two", noise=14.0)]
+    there, back = compare(one, two, count=500), compare(two, one, count=500)
+    assert there["spearman"]["difference"] == -back["spearman"]["difference"]
+    assert there["spearman"]["p"] == pytest.approx(back["spearman"]["p"])
+    assert there["spearman"]["ci_low"] == pytest.approx(-back["spearman"]["ci_high"])
+
+
+def test_a_head_against_itself(make_run: MakeRun):
+    run = make_run()
+    found = compare([run], [run], count=200)
+    assert found["spearman"] == {"difference": 0, "ci_low": 0, "ci_high": 0, "p": 1}
+    assert {row["nearer"] for row in found["samples"]} == {"both"}
+
+
+def test_folds_are_compared_fold_by_fold(make_run: MakeRun):
+    sides = [[make_run(head, noise=n, fold=f, folds=3) for f in range(3)] for head, n in (("a", 5.0), ("b", 30.0))]
+    found = compare(*sides, count=500)
+    assert found["n"] == 120
+    assert found["spearman"]["p"] < 0.05
+
+
+def test_a_constant_head_has_no_correlation_to_compare(make_run: MakeRun):
+    constant = make_run("mean")
+    constant.predictions["score"] = 60.0
+    found = compare([constant], [make_run()], count=200)
+    assert found["spearman"]["difference"] is found["spearman"]["p"] is found["spearman"]["ci_low"] is None
+    assert found["mae"]["ci_low"] > 0
+
+
+def test_other_test_samples_are_refused_and_named(make_run: MakeRun):
+    with pytest.raises(SplitError, match=r"10 differ: t-0-30, t-0-31"):
+        compare([make_run("a")], [make_run("b", n=30)])
+
+
+def test_other_truths_are_refused(make_run: MakeRun):
+    other = make_run("b")
+    other.predictions.loc[3, "truth"] += 1
+    with pytest.raises(SplitError, match=r"1 differ: t-0-03"):
+        compare([make_run("a")], [other])
+
+
+def test_two_models_on_one_side_are_refused(make_run: MakeRun):
+    with pytest.raises(UsageError, match="2 different models"):
+        compare([make_run("a"), make_run("b")], [make_run("c")])
+
+
+def test_other_groups_are_refused(make_run: MakeRun):
+    with pytest.raises(UsageError, match="group: 'x' and 'y'"):
+        compare([make_run(group="x")], [make_run(group="y")])
+
+
+def test_a_seed_without_all_folds_is_refused(make_run: MakeRun):
+    runs = [make_run(fold=0, seed=0, folds=2), make_run(fold=1, seed=1, folds=2)]
+    with pytest.raises(UsageError, match="no seed of ridge has all its folds"):
+        compare(runs, [make_run("b")])
