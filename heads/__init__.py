@@ -19,7 +19,7 @@ from .base import FeatureSet, Fitted, Head, Judgement, Needs, Ragged
 from .config import changed, config_of, parameters, parse_settings, split_settings
 from .folds import out_of_fold
 from .fusion import FusedHeads, fit_head, fused_folders, unmet
-from .saving import read_head
+from .saving import HEAD_JSON, read_head
 
 __all__ = [
     "ENTRY_POINTS",
@@ -33,6 +33,7 @@ __all__ = [
     "changed",
     "config_of",
     "fit_head",
+    "has_head",
     "head_class",
     "head_names",
     "load_head",
@@ -112,6 +113,11 @@ def make_head(name: str, settings: Mapping[str, str] | None = None, published: M
     """
     cls = head_class(name)
     return _made(cls, {**(published or {}), **parse_settings(cls, settings or {})})
+
+
+def has_head(folder: Path) -> bool:
+    """Whether a head was saved in `folder`. A run that was shared has none."""
+    return (folder / HEAD_JSON).exists() or fused_folders(folder) is not None
 
 
 def load_head(folder: Path | str, device: str = "cpu") -> Fitted:

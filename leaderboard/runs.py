@@ -55,7 +55,7 @@ class RunKey:
         """The run's folder, relative to the root of all runs."""
         features = "+".join(self.features) or "no-features"
         names = (self.dataset, self.protocol, self.target, self.group or "all", features, f"{self.head}-{self.digest}")
-        return Path(*(quote(name, safe=" +@:().,=") for name in names), f"fold-{self.fold}", f"seed-{self.seed}")
+        return Path(*(_quote(name) for name in names), f"fold-{self.fold}", f"seed-{self.seed}")
 
     @property
     def run_id(self) -> str:
@@ -94,10 +94,13 @@ class Run:
         path = self.folder / "predictions.csv"
         try:
             rows = pd.read_csv(path, dtype=str, na_filter=False)  # an id may be "None" or "nan"
+            lacking = [name for name in COLUMNS if name not in rows]
+            if lacking:
+                raise ValueError(f"no column {', '.join(lacking)}")
             for name in NUMBERS:
                 rows[name] = np.array([float(text) if text else np.nan for text in rows[name]])
             return rows
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError) as error:
             raise StoreError(f"cannot be read: {error}", file=path, hint="remove the run and fit it again") from error
 
     @cached_property
@@ -133,14 +136,24 @@ def write_run(
         return read_run(final)
     identity = {**asdict(key), "features": list(key.features)}
     info = {"format": FORMAT, "run_id": key.run_id, **identity, **info}
+
+    def fill(folder: Path) -> None:
+        save_head(folder)
+        _write_predictions(folder / "predictions.csv", predictions)
+        _write_history(folder / "history.csv", history)
+        (folder / "run.json").write_text(json_text(info), encoding="utf-8")
+
+    write_folder(final, fill)
+    return read_run(final)
+
+
+def write_folder(final: Path, fill: Callable[[Path], None]) -> None:
+    """The run folder `final` whole or not at all, with what `fill` writes into a folder. Raises StoreError."""
     try:
         final.parent.mkdir(parents=True, exist_ok=True)
         part = Path(tempfile.mkdtemp(prefix=f".{final.name}-", suffix=".tmp", dir=final.parent))
         try:
-            save_head(part)
-            _write_predictions(part / "predictions.csv", predictions)
-            _write_history(part / "history.csv", history)
-            (part / "run.json").write_text(json.dumps(info, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+            fill(part)
             part.chmod(0o755)
             part.rename(final)
         except OSError:
@@ -151,7 +164,11 @@ def write_run(
     except OSError as error:
         hint = "free space, or choose another --runs"
         raise StoreError(f"the run cannot be written: {error}", file=final, hint=hint) from error
-    return read_run(final)
+
+
+def json_text(info: Mapping[str, Any]) -> str:
+    """`info` as run.json holds it."""
+    return json.dumps(info, indent=1, ensure_ascii=False) + "\n"
 
 
 def read_run(folder: Path) -> Run:
@@ -161,9 +178,11 @@ def read_run(folder: Path) -> Run:
         info = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise StoreError("there is no run here", file=folder, hint="`aqa runs ls` lists the runs") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise StoreError(f"run.json is damaged: {error}", file=path, hint="remove the run and fit it again") from error
-    if info.get("format", 0) > FORMAT:
+    if not isinstance(info, dict) or not isinstance(info.get("format"), int):
+        raise StoreError("run.json is damaged: no format", file=path, hint="remove the run and fit it again")
+    if info["format"] > FORMAT:
         raise StoreError(
             f"the run has format {info['format']}, newer than this aqa reads", file=path, hint="update aqa"
         )
@@ -172,7 +191,7 @@ def read_run(folder: Path) -> Run:
 
 def iter_runs(root: Path, dataset: str | None = None) -> Iterator[Run]:
     """Every finished run below `root`, in the order of the folders' names."""
-    top = root if dataset is None else root / quote(dataset, safe=" +@:().,=")
+    top = root if dataset is None else root / _quote(dataset)
     found: list[Path] = []
     for folder, names, files in os.walk(top):
         names[:] = sorted(name for name in names if not name.startswith("."))
@@ -202,6 +221,12 @@ def find_runs(root: Path, name: str) -> list[Run]:
     if not fitting:
         raise UnknownName("run", name, [run.info["run_id"] for run in runs])
     return fitting
+
+
+def _quote(name: str) -> str:
+    """`name` as the name of one visible folder, never of one above."""
+    quoted = quote(name, safe=" +@:().,=")
+    return f"%2E{quoted[1:]}" if quoted.startswith(".") else quoted
 
 
 def _write_predictions(path: Path, predictions: Sequence[Prediction]) -> None:

@@ -18,6 +18,7 @@ from .fit import fit
 from .leaderboard import leaderboard
 from .predict import predict
 from .runs import list_runs, remove_runs
+from .sharing import export_runs, merge_runs
 from .verb import run_verb
 
 app = typer.Typer(
@@ -29,7 +30,7 @@ app = typer.Typer(
 )
 cache_app = typer.Typer(help="Cached features: list, show, verify, pack, import, export.", no_args_is_help=True)
 catalog_app = typer.Typer(help="Data sets: what is known, what a folder holds, what is wrong with it.")
-runs_app = typer.Typer(help="Runs on disk: list, remove.", no_args_is_help=True)
+runs_app = typer.Typer(help="Runs on disk: list, remove, export, merge.", no_args_is_help=True)
 
 for verb in (demo, extract, fit, leaderboard, compare, cite, predict, doctor):
     app.command()(run_verb(verb))
@@ -45,7 +46,7 @@ for name, verb in (
 catalog_app.callback(invoke_without_command=True)(run_verb(list_datasets))
 catalog_app.command("show")(run_verb(show_dataset))
 catalog_app.command("check")(run_verb(check_dataset))
-for name, verb in (("ls", list_runs), ("rm", remove_runs)):
+for name, verb in (("ls", list_runs), ("rm", remove_runs), ("export", export_runs), ("merge", merge_runs)):
     runs_app.command(name)(run_verb(verb))
 app.add_typer(cache_app, name="cache")
 app.add_typer(catalog_app, name="catalog")

@@ -10,10 +10,10 @@ import numpy as np
 
 from ..cache.fingerprint import Fingerprint
 from ..catalog.base import Media
-from ..errors import DataError, UnmetNeeds, UsageError, VideoError
+from ..errors import DataError, StoreError, UnmetNeeds, UsageError, VideoError
 from ..extract.engine import Done, Failed, extract
 from ..extract.precision import choose
-from ..heads import load_head, unmet
+from ..heads import has_head, load_head, unmet
 from ..heads.base import FeatureSet, Ragged
 from ..leaderboard.conformal import LEVEL, bounds, factor
 from ..leaderboard.entries import held_out
@@ -42,6 +42,7 @@ def judge_media(
 
     Raises:
         UsageError: the runs are not of one head on one set of features, or their features were imported.
+        StoreError: a run was shared without its head, or the head is damaged.
         UnmetNeeds: the head needs a difficulty that was not said.
         FingerprintMismatch, WeightsError: the weights are not those of the run.
     """
@@ -132,6 +133,11 @@ def _one_head(runs: Sequence[Run]) -> Mapping[str, Any]:
         names = ", ".join(sorted(str(run.folder) for run in runs)[:4])
         hint = "name one run, or one fold-* folder"
         raise UsageError(f"these are runs of {len(kinds)} different models: {names}", hint=hint)
+    for run in runs:
+        if not has_head(run.folder):
+            words = f"`aqa runs rm {run.info['run_id']}` and the same `aqa fit` make a head here"
+            hint = f"{words}, or ask those who shared it for the whole folder"
+            raise StoreError("this run was shared without its head and can judge nothing", file=run.folder, hint=hint)
     return info
 
 

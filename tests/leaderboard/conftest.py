@@ -32,15 +32,15 @@ def make_run(tmp_path: Path) -> MakeRun:
     ) -> Run:
         rng, own = np.random.default_rng(100 + fold), np.random.default_rng(seed + 10 * fold)
 
-        def part(name: str, count: int) -> Prediction:
+        def part(name: str, letter: str, count: int) -> Prediction:
             truth = rng.normal(60, 15, count)
             error = own.normal(0, 1, count) * noise
-            ids = tuple(f"{group or name[0]}-{fold}-{i:02d}" for i in range(count))
+            ids = tuple(f"{group or letter}-{fold}-{i:02d}" for i in range(count))
             names = ("",) * count
             spreads = None if spread is None else np.full(count, spread)
             return Prediction(name, ids, truth, truth + error, spreads, np.full(count, np.nan), (group,) * count, names)
 
-        parts = [part("test", n), *([part("val", held)] if held else [])]
+        parts = [part("test", "s", n), *([part("val", "h", held)] if held else [])]
         info = {
             "target_kind": "score",
             "range": [0.0, 104.5],

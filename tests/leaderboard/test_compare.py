@@ -67,14 +67,14 @@ def test_a_constant_head_has_no_correlation_to_compare(make_run: MakeRun):
 
 
 def test_other_test_samples_are_refused_and_named(make_run: MakeRun):
-    with pytest.raises(SplitError, match=r"10 differ: t-0-30, t-0-31"):
+    with pytest.raises(SplitError, match=r"10 differ: s-0-30, s-0-31"):
         compare([make_run("a")], [make_run("b", n=30)])
 
 
 def test_other_truths_are_refused(make_run: MakeRun):
     other = make_run("b")
     other.predictions.loc[3, "truth"] += 1
-    with pytest.raises(SplitError, match=r"1 differ: t-0-03"):
+    with pytest.raises(SplitError, match=r"1 differ: s-0-03"):
         compare([make_run("a")], [other])
 
 

@@ -41,6 +41,10 @@ def test_other_parameters_are_another_run_and_the_same_are_the_same():
 
 def test_names_cannot_leave_the_root():
     assert ".." not in key(group="../../etc", dataset="a/b").folder.parts
+    for name in ("..", ".", ".hidden"):
+        parts = key(dataset=name, group=name, features=(name,), head=name).folder.parts
+        assert len(parts) == 8
+        assert not [part for part in parts if part.startswith(".")]  # such folders are not looked into
 
 
 def test_predictions_come_back_to_the_last_bit(tmp_path: Path):

@@ -146,7 +146,7 @@ def test_a_run_with_a_score_that_is_no_number_is_left_out_and_named(make_run: Ma
     assert [row["head"] for row in section.rows] == ["good"]
     assert len(failed) == 1
     if text != "high":
-        assert failed[0].sample == "t-0-02"
+        assert failed[0].sample == "s-0-02"
         assert failed[0].field == "score"
         assert "aqa runs rm" in str(failed[0])
 

@@ -124,4 +124,4 @@ def test_compare_refuses(two: list[Run], make_run: MakeRun, aqa: Aqa):
     other = make_run("short", n=30, dataset="csv").info["run_id"]
     refused = aqa("compare", a, other)
     assert refused.exit_code == 3
-    assert "10 differ: t-0-30" in refused.stderr
+    assert "10 differ: s-0-30" in refused.stderr
