@@ -19,6 +19,7 @@ MEANINGS = {
 ENDINGS = {
     "-floor": "does not reach that floor: it has learned nothing that labels and metadata do not give away",
     "-folds": "not all folds of the protocol have been run",
+    "-samples-missing": "so many samples have no features: the row is on the others",
 }
 
 

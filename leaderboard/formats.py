@@ -141,8 +141,8 @@ class Tables:
             if known := quoted(section):
                 best = known[0]
                 yield Text(
-                    f"published, not run here: {len(known)} numbers, the highest {best.srcc:.3f} ({best.method}, "
-                    f"{best.year}); --format md or html lists them"
+                    f"published, not run here: {len(known)}, the highest {best.srcc:.3f} ({best.method}, {best.year}); "
+                    "--format md or html lists them"
                 )
             yield Text("")
 
