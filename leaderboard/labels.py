@@ -1,8 +1,8 @@
 """What a run keeps of classes, captions and phases, beside the scores, and the metrics of them.
 
 `predictions.csv` has for every attribute that a head names its classes in `class NAME` (predicted) and `true NAME`
-(empty where unknown), for captions `caption` and `reference`, for phases `phases` and `true phases`: the first frames of
-the second and of the last phase, with a blank between ("28 62").
+(empty where unknown), for captions `caption` and `reference`, and for phases `phases` and `true phases`: the first
+frames of the second and of the last phase, with a blank between ("28 62").
 """
 
 from __future__ import annotations
