@@ -8,7 +8,7 @@ from typing import Any
 
 from .captions import NAMES
 from .labels import label_names
-from .table import Row, Section
+from .table import Row, Section, head_of
 
 # What a narrow terminal goes without, first to go first, after classes and captions; head, correlation and interval
 # always stay.
@@ -111,10 +111,6 @@ def fitting(columns: Sequence[Column], section: Section, width: int) -> tuple[li
         if wide.pop(title, None) is not None:
             left_out.append(title)
     return [column for column in columns if column.title in wide], left_out
-
-
-def head_of(row: Row) -> str:
-    return row["head"] + "".join(f" {name}={value}" for name, value in row["config"].items())
 
 
 def span(row: Row) -> str:

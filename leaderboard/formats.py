@@ -10,9 +10,9 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from .across import across
-from .columns import columns_of, fitting, head_of, note_of, title_of
+from .columns import columns_of, fitting, note_of, title_of
 from .quoted import COLUMNS, TITLE, cells, quoted
-from .table import Section
+from .table import Section, head_of
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult

@@ -131,7 +131,7 @@ def test_spreads_are_judged_and_shown_where_a_head_gives_them(make_run):
         assert table.rows(folds, count=100)[0]["sharpness"] == wanted
 
 
-@pytest.mark.parametrize("width", [60, 80, 100, 140, 200])
+@pytest.mark.parametrize("width", [44, 80, 100, 140, 200])
 def test_a_narrow_terminal_goes_without_columns_and_says_which(make_run, width: int):
     sections = table.sections(
         [make_run("svr", changed={"C": 100.0}), make_run("mean", floor=True, noise=50.0)], count=100
