@@ -12,7 +12,7 @@ from ..conformal import bounds, factor
 from ..entries import Entry, held_out
 from ..table import Line, Section, name_of
 from .ranking import label_of
-from .svg import LINES, MARKERS, SERIES, SOFT, Picture, canvas, to_svg
+from .svg import LINES, MARKERS, SERIES, SOFT, Picture, canvas, log_scale, to_svg
 
 HEADS = 4  # as many as there are markers; the best ones
 LEVELS = np.arange(0.1, 1.0, 0.1)
@@ -220,7 +220,8 @@ def training(section: Section, name: str) -> Picture | None:
                 axes[1].plot(mean.index, mean[kept], LINES[k], color=SERIES[k], lw=1.2)
             columns = [c for c in ("loss", kept) if c in mean]
             data.append(mean[columns].reset_index().assign(head=name_of(line.row)))
-        axes[0].set_yscale("log" if all((mean["loss"] > 0).all() for _, mean in curves) else "linear")
+        if all((mean["loss"] > 0).all() for _, mean in curves):
+            log_scale(axes[0], "y")
         axes[0].set_ylabel("loss on train")
         axes[0].legend(fontsize=7)
         if kept:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from ..table import Row, Section, head_of, main, name_of
-from .svg import INK, LINES, MARKERS, SERIES, SOFT, Picture, canvas, to_svg
+from .svg import INK, LINES, MARKERS, SERIES, SOFT, Picture, canvas, log_scale, to_svg
 
 LONGEST = 34  # letters of a name beside a picture
 MOST = 40  # rows of a forest plot
@@ -91,8 +91,7 @@ def pareto(section: Section, name: str) -> Picture | None:
                 fontsize=7,
                 fontweight=weight,
             )
-        ax.set_xscale("log")
-        ax.xaxis.set_major_formatter("{x:g}")
+        log_scale(ax, "x")
         ax.set_xlabel("seconds to fit one seed")
         ax.set_ylabel(what)
         ax.margins(0.12, 0.08)
