@@ -112,15 +112,18 @@ def critical_difference(found: Mapping[str, Any], name: str) -> Picture | None:
     p = pd.DataFrame(1.0, index=list(ranks), columns=list(ranks))
     for pair in pairs:
         p.loc[pair["a"], pair["b"]] = p.loc[pair["b"], pair["a"]] = pair["p_holm"]
-    with canvas(0.8 + 0.18 * len(ranks)) as (figure, (ax,)):
+    with canvas(1.0 + 0.18 * len(ranks)) as (figure, (ax,)):
+        ax.spines["top"].set_visible(True)
+        looks = {"label_props": {"fontsize": 8}, "elbow_props": {"color": INK, "linewidth": 0.8}}
+        crossbars = {"color": SERIES[0], "linewidth": 2.5, "solid_capstyle": "butt"}
         critical_difference_diagram(
             ranks,
             p,
             ax=ax,
-            label_props={"color": INK, "fontsize": 8},
-            elbow_props={"color": SOFT},
-            crossbar_props={"color": INK, "linewidth": 2},
-            marker_props={"color": INK},
+            label_fmt_left="{label} ({rank:.2f})",
+            label_fmt_right="({rank:.2f}) {label}",
+            crossbar_props=crossbars,
+            **looks,
         )
         svg = to_svg(figure, name)
     order = ", ".join(f"{row['head']} {row['mean_rank']:.2f}" for row in found["heads"])
