@@ -85,3 +85,14 @@ def test_averages():
     assert m.average((1.0, 0.0), "fisher") < 1
     with pytest.raises(ValueError, match="fisher"):
         m.average((0.1, 0.2), "median")
+
+
+def test_metrics_of_a_class_are_scikit_learns():
+    from sklearn.metrics import accuracy_score, roc_auc_score
+
+    rng = np.random.default_rng(5)
+    truth = rng.integers(0, 2, 80).astype(float)
+    probability = np.round(np.clip(truth * 0.3 + rng.random(80) * 0.7, 0, 1), 1)  # with ties
+    got = m.binary_metrics(truth, probability)
+    assert got["auc"] == pytest.approx(roc_auc_score(truth, probability))
+    assert got["accuracy"] == pytest.approx(accuracy_score(truth, probability > 0.5))
