@@ -66,6 +66,17 @@ def holdout(
     return tuple(i for i in ids if i not in held), tuple(i for i in ids if i in held)
 
 
+def label_subset(ids: Sequence[str], fraction: float, *, seed: int) -> tuple[str, ...]:
+    """The ids whose labels may be used when only `fraction` of them is, in the order of `ids`; at least one.
+
+    Drawn at random, as semi-supervised papers do. With one seed a smaller fraction is part of a larger one.
+    """
+    order = sorted(ids)
+    count = max(1, round(fraction * len(order)))
+    chosen = {order[i] for i in np.random.default_rng(seed).permutation(len(order))[:count]}
+    return tuple(i for i in ids if i in chosen)
+
+
 def _members(ids: Sequence[str], units: Sequence[str | None]) -> dict[tuple[bool, str], list[str]]:
     members: dict[tuple[bool, str], list[str]] = {}
     for i, unit in zip(ids, units, strict=True):

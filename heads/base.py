@@ -85,6 +85,20 @@ class FeatureSet:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def without_labels(self, unlabelled: np.ndarray) -> FeatureSet:
+        """The same samples, of which those where `unlabelled` [N] is true have lost all that judges and annotators said
+        of them: score, marks, classes, caption, phases. What is known before the performance stays (difficulty, kind,
+        event, subject)."""
+        kept = ~unlabelled
+        return replace(
+            self,
+            score=np.where(kept, self.score, np.nan),
+            judges=np.where(kept[:, None], self.judges, np.nan),
+            caption=tuple(text if k else "" for text, k in zip(self.caption, kept, strict=True)),
+            attributes={name: np.where(kept, values, -1) for name, values in self.attributes.items()},
+            phases=tuple(labels if k else () for labels, k in zip(self.phases, kept, strict=True)),
+        )
+
     def take(self, index: Sequence[int] | np.ndarray) -> FeatureSet:
         """The samples at `index` (integers), in that order."""
         index = np.asarray(index, dtype=np.int64)
@@ -130,6 +144,7 @@ class Needs:
     exemplars: bool = False  # compares with samples of train
     together: bool = False  # seeds can be trained together
     seeded: bool = True  # the seed changes the result
+    unlabelled: bool = False  # learns from train samples without a score too
     validates: bool = False  # `fit` uses its `val`, for instance to choose the epoch
     gives: tuple[str, ...] = ()  # "spread", "attributes", "captions", "phases"
     floor: bool = False  # a row that every real head must beat

@@ -47,6 +47,8 @@ def ready_to_fit(head: Head, train: FeatureSet) -> None:
     bad = ~np.isfinite(train.score)
     if train.target_kind == "binary":
         bad |= ~np.isin(train.score, (0.0, 1.0))
+    if head.needs.unlabelled and not bad.all():
+        bad &= ~np.isnan(train.score)
     if bad.any():
         i = int(np.flatnonzero(bad)[0])
         wanted = "0 or 1" if train.target_kind == "binary" else "a finite number"

@@ -20,8 +20,9 @@ SHARED = {"unlv-dive": "aqa-7", "finediving": "mtl-aqa"}
 def across(sections: Sequence[Section]) -> dict[str, Any] | None:
     """How the heads that have a row on every data set compare over the sets; None for fewer than two sets or heads.
 
-    A head is a head with a config, whatever its features. Within a set its values and ranks are averaged over
-    protocols, targets and streams. Floors, synthetic sets and rows that were selected on test do not count.
+    A head is a head with a config, whatever its features. Within a set, values and ranks are averaged over protocols,
+    targets and streams. Floors, synthetic sets, rows with part of the labels and rows that were selected on test do not
+    count.
     """
     values = _values(sections)
     heads = sorted(set.intersection(*(set(found) for found in values.values()))) if values else []
@@ -65,7 +66,7 @@ def _values(sections: Sequence[Section]) -> dict[str, dict[str, float]]:
 
 
 def _counts(row: Row) -> bool:
-    return not row["floor"] and not {"synthetic", "selected-on-test"} & set(row["flags"])
+    return not row["floor"] and row["labelled"] == 1 and not {"synthetic", "selected-on-test"} & set(row["flags"])
 
 
 def _wilcoxon(

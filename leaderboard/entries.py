@@ -13,7 +13,7 @@ import pandas as pd
 from scipy import stats
 
 from ..errors import StoreError
-from .conformal import bounds, factor
+from .conformal import LEVEL, bounds, factor
 from .labels import label_metrics
 from .metrics import Metrics, average, metrics
 from .runs import COLUMNS, Run
@@ -59,7 +59,7 @@ class Entry:
         for fold in self.folds:
             test = over_seeds([self.by_seed[seed][fold].part("test") for seed in self.seeds]).assign(fold=fold)
             spread = test["spread"].to_numpy() if self.weighted else None
-            wide = self._factor(fold)
+            wide = self.factor(fold)
             low, high = bounds(test["score"].to_numpy(), spread, np.nan if wide is None else wide)
             parts.append(test.assign(low=low, high=high))
         return pd.concat(parts, ignore_index=True)
@@ -69,15 +69,12 @@ class Entry:
         """Whether the 90% interval is the locally weighted one: the head gives a spread for every sample."""
         return all(np.isfinite(run.predictions["spread"].to_numpy()).all() for run in self.runs)
 
-    def _factor(self, fold: int) -> float | None:
+    def factor(self, fold: int, level: float = LEVEL) -> float | None:
+        """Of the conformal interval of one fold's test samples; None for a class, of which an interval says nothing."""
         if self.info["target_kind"] == "binary":
-            return None  # a 90% interval of a class says nothing
-        runs = [self.by_seed[seed][fold] for seed in self.seeds]
-        held = held_out(runs)
-        if held is None:
             return None
-        columns = [held[0][name].to_numpy() for name in ("truth", "score", "spread")]
-        return factor(columns[0], columns[1], columns[2] if self.weighted else None)
+        found = interval_factor([self.by_seed[seed][fold] for seed in self.seeds], self.weighted, level)
+        return None if found is None else found[0]
 
     def interval_metrics(self) -> dict[str, Any]:
         """What the 90% interval covers on test, and its mean width."""
@@ -154,13 +151,22 @@ def over_seeds(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
     return parts[0][columns].assign(score=score, spread=spread)
 
 
-def held_out(runs: Sequence[Run]) -> tuple[pd.DataFrame, str] | None:
-    """The seed-averaged predictions that runs of one fold keep of samples they were not fitted on, and the part's
-    name: "oof" or "val". None where they keep none."""
+def interval_factor(runs: Sequence[Run], weighted: bool, level: float = LEVEL) -> tuple[float, str] | None:
+    """The factor of the conformal interval (`conformal.py`) around the mean prediction of runs of one fold, and what it
+    is made of: the part "oof" or "val". None where they keep nothing that was held out, or too little.
+
+    Seeds that held out other samples each have a factor of their own; the mean of these is rather too large than too
+    small, because a mean of seeds errs less than one of them.
+    """
     for part in ("oof", "val"):
         held = [run.part(part) for run in runs]
         if all(len(one) for one in held):
-            return over_seeds(held), part
+            alike = all(one["id"].tolist() == held[0]["id"].tolist() for one in held[1:])
+            tables = [over_seeds(held)] if alike else held
+            arrays = [[table[name].to_numpy() for name in ("truth", "score", "spread")] for table in tables]
+            found = [factor(truth, score, spread if weighted else None, level) for truth, score, spread in arrays]
+            known = [one for one in found if one is not None]
+            return (float(np.mean(known)), part) if len(known) == len(found) else None
     return None
 
 

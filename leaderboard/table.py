@@ -125,8 +125,10 @@ def head_of(row: Row) -> str:
 
 
 def name_of(row: Row) -> str:
-    """`head_of` and features: what tells rows of a section apart."""
-    return f"{head_of(row)} ({row['features']})" if row["features"] else head_of(row)
+    """`head_of`, features and the share of labels: what tells rows of a section apart."""
+    more = [row["features"]] if row["features"] else []
+    more += [f"{row['labelled']:.4g} labelled"] if row["labelled"] < 1 else []
+    return f"{head_of(row)} ({', '.join(more)})" if more else head_of(row)
 
 
 def _entry(members: Sequence[Run], failed: Callable[[StoreError], None] | None) -> Entry | None:
@@ -198,6 +200,7 @@ def _averages(found: Sequence[Section], count: int) -> list[Section]:
         if len(info["groups"]) > 1:
             same = [info[name] for name in ("dataset", "protocol", "target", "features", "head")]
             same.append(info.get("asked", info["config"]))  # a paper's epochs may differ from group to group
+            same.append(info.get("labelled", 1.0))
             families[json.dumps(same, sort_keys=True)].append(line)
     by_section: dict[tuple, list[Line]] = defaultdict(list)
     for members in families.values():
@@ -280,14 +283,14 @@ def _flag_fingerprints(section: Section) -> None:
 
 
 def _flag_below_floors(section: Section) -> None:
-    """Rows that do not reach the best floor have learned nothing that labels and metadata do not give away."""
+    """Rows that do not reach the best floor with as many labels have learned nothing that labels and metadata do not
+    give away."""
     floors = [row for row in section.rows if row["floor"] and row["head"] != "random" and main(row) is not None]
-    if not floors:
-        return
-    best = max(floors, key=lambda row: main(row) or 0.0)
     for row in section.rows:
+        rivals = [floor for floor in floors if floor["labelled"] == row["labelled"]]
+        best = max(rivals, key=lambda floor: main(floor) or 0.0, default=None)
         mine = main(row)
-        if not row["floor"] and (mine is None or mine <= (main(best) or 0.0)):
+        if best is not None and not row["floor"] and (mine is None or mine <= (main(best) or 0.0)):
             row["flags"].append(f"below-{best['head']}-floor")
 
 

@@ -33,6 +33,12 @@ def fit(
     held_out: Annotated[
         float, typer.Option("--held-out", min=0.0, max=0.5, help="Part of train that selects the epoch.")
     ] = 0.15,
+    labelled: Annotated[
+        float,
+        typer.Option(
+            "--labelled", help="Share of train whose labels are used, drawn anew by every seed: 0.1, 0.4, ..."
+        ),
+    ] = 1.0,
     allow_missing: Annotated[bool, typer.Option("--allow-missing", help="Leave out samples without features.")] = False,
     gdlt_split: Annotated[
         bool, typer.Option("--gdlt-split", help="Fis-V as GDLT reads it (= --protocol gdlt).")
@@ -53,12 +59,14 @@ def fit(
     # Threads of torch that wait for each other: spinning for long makes them slower by half where the machine does
     # other things too, not spinning at all where it does not. Read when torch is imported.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
-    from ..errors import AqaError, SomeFailed
+    from ..errors import AqaError, SomeFailed, UsageError
     from ..extract.precision import choose
     from ..leaderboard.captions import without_bleu
     from .fitting import fit_job
     from .jobs import Job, plan_jobs
 
+    if not 0 < labelled <= 1:
+        raise UsageError(f"--labelled {labelled:g} is no share of the train samples", hint="above 0, at most 1")
     console = Console(json=json, quiet=quiet)
     where = place(dataset, root=root, cache=cache, runs=runs, protocol="gdlt" if gdlt_split else protocol)
     jobs: list[Job] = plan_jobs(
@@ -70,6 +78,7 @@ def fit(
         group=group,
         seeds=list(range(seeds)),
         held_out=held_out,
+        labelled=labelled,
         allow_missing=allow_missing,
         device=choose(device).device,
         console=console,

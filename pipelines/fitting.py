@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 
 from .. import heads as heads_room
 from ..catalog.base import PAPER
-from ..catalog.protocols import grouped_folds, holdout
+from ..catalog.protocols import grouped_folds, holdout, label_subset
 from ..heads.base import FeatureSet, Fitted, Judgement
 from ..leaderboard.labels import label_columns, label_metrics
 from ..leaderboard.metrics import metrics
@@ -32,13 +33,31 @@ def fit_job(job: Job) -> list[dict[str, Any]]:
 
 
 def _fit_and_write(job: Job, seeds: Sequence[int]) -> None:
-    whole, test = job.subset(job.fold.train), job.subset(job.fold.test)
+    if job.labelled == 1:
+        _fit_together(job, seeds, None)
+        return
+    there = set(job.data.ids)
+    train = [i for i in job.fold.train if i in there]
+    for seed in seeds:  # each has labels of its own
+        ids = label_subset(train, job.labelled, seed=seed)
+        _fit_together(job.with_labels_of(ids), [seed], ids)
+
+
+def _fit_together(job: Job, seeds: Sequence[int], labelled: Sequence[str] | None) -> None:
+    """Fit `seeds` on the train samples, or on those of them whose labels are known, and write their runs."""
+    test = job.subset(job.fold.test)
+    whole = job.subset(job.fold.train if labelled is None else labelled)
     train, val = whole, test if job.selects_on_test else None
     if val is None and job.head.needs.validates and job.held_out > 0:
         fit_ids, val_ids = holdout(train.ids, train.subject, job.held_out)
         rows = {i: k for k, i in enumerate(train.ids)}
         if val_ids:
             train, val = train.take([rows[i] for i in fit_ids]), train.take([rows[i] for i in val_ids])
+    count = len(train)
+    if labelled is not None and job.head.needs.unlabelled:
+        known = set(labelled)
+        train = job.subset([*train.ids, *(i for i in job.fold.train if i not in known)])
+        train = train.without_labels(np.arange(len(train)) >= count)
     history: list[Mapping[str, Any]] = []
     started = time.perf_counter()
     fitted = heads_room.fit_head(job.head, train, val, seeds=seeds, device=job.device, log=history.append)
@@ -52,14 +71,22 @@ def _fit_and_write(job: Job, seeds: Sequence[int]) -> None:
         info = _info(job, one)
         scores = metrics(test.score, judged.score, judged.spread, kind=job.target.kind, range_=job.r_l2_range)
         info["metrics"] = {**scores, **label_metrics(_labels(test, judged))}
-        info["samples"] = {"train": len(train), "val": 0 if val is None or val is test else len(val), "test": len(test)}
+        held_out = 0 if val is None or val is test else len(val)
+        info["samples"] = {"train": count, "unlabelled": len(train) - count, "val": held_out, "test": len(test)}
         info |= {"fit_seconds": seconds, "predict_ms": predict_ms}
         rows = [row for row in history if row.get("seed", seed) == seed]
         parts = [_prediction("test", test, judged)]
         if held is not None:
             part, data, judgements = held
             parts.append(_prediction(part, data, judgements[k]))
-        write_run(job.runs, job.key(seed), info, parts, rows, one.save)
+        write_run(job.runs, job.key(seed), info, parts, rows, partial(_save, one, labelled))
+
+
+def _save(one: Fitted, labelled: Sequence[str] | None, folder: Path) -> None:
+    """The head, and the ids whose labels it and its held-out part had, where that was not all of train."""
+    one.save(folder)
+    if labelled is not None:
+        (folder / "labelled.txt").write_text("".join(f"{i}\n" for i in labelled), encoding="utf-8")
 
 
 def _held_out_judgements(
@@ -97,7 +124,8 @@ def _info(job: Job, one: Fitted) -> dict[str, Any]:
         "range_source": job.range_source,
         "r_l2_range": list(job.r_l2_range),
         "floor": job.head.needs.floor,
-        "seeded": job.head.needs.seeded,
+        "seeded": job.head.needs.seeded or job.labelled < 1,
+        "labelled": job.labelled,
         "flags": list(job.flags),
         "selected_on": info.pop("selected_on", "none"),
         "parameters": info.pop("parameters", None),

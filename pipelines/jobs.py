@@ -41,6 +41,7 @@ class Job:
     stores: Sequence[FeatureStore]
     seeds: Sequence[int]
     held_out: float
+    labelled: float  # share of the train samples whose labels may be used
     device: str
     runs: Path
     flags: tuple[str, ...]
@@ -62,6 +63,13 @@ class Job:
         rows = {i: k for k, i in enumerate(self.data.ids)}
         part = self.data if self.head.needs.streams else replace(self.data, streams={})
         return replace(part.take([rows[i] for i in ids if i in rows]), range=self.range)
+
+    def with_labels_of(self, ids: Sequence[str]) -> Job:
+        """The same where only the labels of `ids` are known: a range that is taken from train is taken from them."""
+        if self.range_source != "train":
+            return self
+        range_, _ = self.dataset.score_range(self.target, self.protocol, self.fold.group, list(ids))
+        return replace(self, range=range_, r_l2_range=self.r_l2_range)
 
     @cached_property
     def digest(self) -> str:
@@ -86,6 +94,8 @@ class Job:
             "samples": self._samples_digest,
             "held_out": self.held_out if self.head.needs.validates else None,
         }
+        if self.labelled < 1:
+            identity["labelled"] = self.labelled
         names = tuple(store.stream for store in self.stores)
         where = (self.dataset.name, self.protocol.name, self.target.name, self.fold.group)
         return RunKey(*where, names, self.head.name, identity, self.index, seed)
@@ -106,6 +116,7 @@ def plan_jobs(
     group: str | None,
     seeds: Sequence[int],
     held_out: float,
+    labelled: float = 1.0,
     allow_missing: bool,
     device: str,
     console: Console,
@@ -156,8 +167,9 @@ def plan_jobs(
                 range_source=source,
                 r_l2_range=_test_range(dataset, protocol, fold, chosen_target) if protocol.r_l2 == "test" else range_,
                 stores=stores if head.needs.streams else [],
-                seeds=seeds if head.needs.seeded else seeds[:1],
+                seeds=seeds if head.needs.seeded or labelled < 1 else seeds[:1],  # seeds draw the labels too
                 held_out=0.0 if protocol.name == PAPER else held_out,
+                labelled=labelled,
                 device=device,
                 runs=where.runs,
                 flags=(*flags, *_head_flags(head, dataset, stores)),

@@ -15,8 +15,8 @@ from ..extract.engine import Done, Failed, extract
 from ..extract.precision import choose
 from ..heads import has_head, load_head, unmet
 from ..heads.base import FeatureSet, Ragged
-from ..leaderboard.conformal import LEVEL, bounds, factor
-from ..leaderboard.entries import held_out
+from ..leaderboard.conformal import LEVEL, bounds
+from ..leaderboard.entries import interval_factor
 from ..leaderboard.runs import Run
 from .console import Console
 from .streams import Extraction, prepare
@@ -199,12 +199,10 @@ def _intervals(
     runs: Sequence[Run], score: np.ndarray, spread: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray, str | None]:
     """Ends of the 90% intervals and the part they are from: what the runs keep of held-out samples, None if too few."""
-    held = None if runs[0].info["target_kind"] == "binary" else held_out(runs)
-    if held is not None:
-        truth, said, spreads = (held[0][name].to_numpy() for name in ("truth", "score", "spread"))
-        wide = factor(truth, said, None if spread is None else spreads)
-        if wide is not None:
-            return *bounds(score, spread, wide), held[1]
+    binary = runs[0].info["target_kind"] == "binary"
+    found = None if binary else interval_factor(runs, weighted=spread is not None)
+    if found is not None:
+        return *bounds(score, spread, found[0]), found[1]
     return score, score, None
 
 

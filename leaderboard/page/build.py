@@ -92,6 +92,7 @@ def pictures(section: Section, name: str) -> Sequence[Picture]:
         diagnosis.errors_by_group,
         diagnosis.calibration,
         ranking.pareto,
+        ranking.learning,
         diagnosis.training,
     )
     drawn = (one(section, f"{name}-{one.__name__}") for one in draw)

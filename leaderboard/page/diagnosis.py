@@ -8,8 +8,8 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 
-from ..conformal import bounds, factor
-from ..entries import Entry, held_out
+from ..conformal import bounds
+from ..entries import Entry
 from ..table import Line, Section, name_of
 from .ranking import label_of
 from .svg import LINES, MARKERS, SERIES, SOFT, Picture, canvas, log_scale, to_svg
@@ -175,11 +175,7 @@ def _conformal_coverage(entries: Sequence[Entry], level: float) -> float | None:
     inside = []
     for entry in entries:
         for fold, part in entry.judged.groupby("fold"):
-            held = held_out([entry.by_seed[seed][int(str(fold))] for seed in entry.seeds])
-            if held is None:
-                return None
-            columns = [held[0][n].to_numpy() for n in ("truth", "score", "spread")]
-            wide = factor(columns[0], columns[1], columns[2] if entry.weighted else None, level)
+            wide = entry.factor(int(str(fold)), level)
             if wide is None:
                 return None
             low, high = bounds(part["score"].to_numpy(), part["spread"].to_numpy() if entry.weighted else None, wide)

@@ -58,6 +58,39 @@ def forest(section: Section, name: str) -> Picture | None:
     return Picture("Spearman with 95% intervals", svg, alt + ".", data, note)
 
 
+def learning(section: Section, name: str) -> Picture | None:
+    """Spearman over the share of train samples whose labels were used, for heads with several shares."""
+    curves: dict[str, list[Row]] = {}
+    for row in section.rows:
+        if row["spearman"] is not None and not row["floor"]:
+            curves.setdefault(name_of({**row, "labelled": 1}), []).append(row)
+    curves = {head: sorted(rows, key=lambda row: row["labelled"]) for head, rows in curves.items() if len(rows) > 1}
+    if not curves:
+        return None
+    keys = ("labelled", "spearman", "spearman_sd", "ci_low", "ci_high", "seeds")
+    with canvas(3.2) as (figure, (ax,)):
+        for k, (head, rows) in enumerate(curves.items()):
+            x, y = ([row[key] for row in rows] for key in ("labelled", "spearman"))
+            look, colour = MARKERS[k % 4] + LINES[k // 4 % 4], SERIES[k % 4]
+            ax.plot(x, y, look, color=colour, ms=4.5, lw=1.2, label=short(head))
+            known = [row for row in rows if row["ci_low"] is not None]
+            at, low, high = ([row[key] for row in known] for key in ("labelled", "ci_low", "ci_high"))
+            ax.vlines(at, low, high, color=colour, lw=0.6, alpha=0.6)
+        ax.set_xlabel("share of train samples with a label")
+        ax.set_ylabel("Spearman")
+        ax.xaxis.set_major_formatter("{x:.0%}")
+        ax.legend(fontsize=7, loc="upper left", bbox_to_anchor=(1.01, 1))
+        svg = to_svg(figure, name)
+    data = pd.DataFrame(
+        [{"head": head, **{key: row[key] for key in keys}} for head, rows in curves.items() for row in rows]
+    )
+    first = {head: rows[0] for head, rows in curves.items()}
+    alt = "Learning curves. With the fewest labels: "
+    alt += ", ".join(f"{head} {row['spearman']:.3f} at {row['labelled']:.0%}" for head, row in first.items())
+    note = "Points: mean over seeds, each with labels of its own; lines: 95% intervals over test samples."
+    return Picture("Fewer labels", svg, f"{alt}.", data, note)
+
+
 def pareto(section: Section, name: str) -> Picture | None:
     """Seconds of fitting a seed against what rows are ranked by; the frontier joins heads that none beats in both."""
     rows = [row for row in section.rows if not row["floor"] and main(row) is not None]
