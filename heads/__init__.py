@@ -67,6 +67,11 @@ HEADS: dict[str, str] = {
     "dae-core": "aqa.heads.dae_plugged:DaeCore",
     "core": "aqa.heads.core:Core",
     "gdlt": "aqa.heads.gdlt:Gdlt",
+    "s4aqa": "aqa.heads.s4aqa:S4Aqa",
+    "s4aqa-supervised": "aqa.heads.s4aqa:Supervised",
+    "pseudo-label": "aqa.heads.consistency:PseudoLabel",
+    "vat": "aqa.heads.consistency:Vat",
+    "mean-teacher": "aqa.heads.consistency:MeanTeacher",
 }
 
 

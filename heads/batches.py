@@ -139,8 +139,10 @@ class Train(NamedTuple):
 
     def first(self, size: int, *seeds: int) -> list[Tensor]:
         """What chooses the first samples, each its own partner."""
-        every = torch.arange(len(self.rows.score), device=self.rows.score.device).expand(*seeds, -1)
-        return [every[..., :size], *([every] if self.exemplars else [])]
+        n, device = len(self.rows.score), self.rows.score.device
+        chosen = (torch.arange(size, device=device) % n).expand(*seeds, -1)  # a batch may be larger than train
+        every = torch.arange(n, device=device).expand(*seeds, -1)
+        return [chosen, *([every] if self.exemplars else [])]
 
 
 def refuse_not_finite(name: str, stream: Ragged, ids: tuple[str, ...]) -> None:

@@ -91,6 +91,11 @@ class Together:
         fixed = [*self.leaves.values(), *self.buffers.values(), *tree_leaves(train)]
         self._recorded = {size: traced.bind(fixed) for size, traced in recorded.items()}
 
+    def after_step(self) -> None:
+        """What the head does after an update."""
+        with torch.no_grad():
+            self.head.after_step(self._params(self.leaves), self.buffers)
+
     def judge(self, batch: Batch) -> dict[str, Tensor]:
         """name -> [S, B, ...]."""
         self.shell.eval()

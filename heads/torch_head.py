@@ -61,6 +61,7 @@ class Spec:
     sd: float  # likewise; 1 where they are all the same
     judges: int
     constants: Mapping[str, Any]  # what the head's `constants` made of train
+    updates: int = 0  # in an epoch
 
     @property
     def width(self) -> int:
@@ -138,6 +139,10 @@ class TorchHead:
 
     def judge(self, net: Any, batch: Batch) -> dict[str, Tensor]:
         raise NotImplementedError
+
+    def after_step(self, leaves: Mapping[str, Tensor], buffers: Mapping[str, Tensor]) -> None:
+        """Called after every update with the parameters and buffers of all seeds, each [S, ...]; may change buffers in
+        place (a running mean of weights)."""
 
     def models_mark(self, train: FeatureSet) -> bool:  # noqa: ARG002
         """Whether the head models score / difficulty on `train`."""

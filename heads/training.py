@@ -58,9 +58,11 @@ def fit(
     fitted_on = FittedOn.of(head, train)
     train = seen_by(head, train, train.streams)
     scaling = fit_scaling(train) if head.scale == "standard" else Scaling({}, {})
-    spec, bank = spec_of(head, train), head.bank(train)
+    known = train.take(np.flatnonzero(np.isfinite(train.score))) if head.needs.unlabelled else train
+    spec, bank = spec_of(head, known), head.bank(known)
     labels = {name: torch.from_numpy(values).to(device) for name, values in head.labels(spec, train).items()}
     rows = rows_for(head, spec, scaling, train, device, dtype)._replace(targets=labels)
+    spec = replace(spec, updates=sum(batch_sizes(head, rows.labelled).values()))
     exemplars = None if bank is None else Exemplars(*rows[:4])
     whole = Train(rows, exemplars or ())
     val_rows = None
@@ -118,9 +120,9 @@ def record(
     dtype: torch.dtype,
 ) -> dict[tuple[int, int], Traced]:
     """(seeds, batch size) -> the step, for the sizes that come often enough to be worth recording."""
-    n, found = len(train.rows.score), {}
-    for size, count in ((head.batch, n // head.batch), (n % head.batch, 1)):
-        if not (head.needs.together and size and count * head.epochs >= RECORD):
+    found = {}
+    for size, count in batch_sizes(head, train.rows.labelled).items():
+        if not (head.needs.together and count * head.epochs >= RECORD):
             continue
         for seeds in {len(group) for group in groups}:
             nets, draws = Together(head, spec, range(seeds), device, dtype), Draws(range(seeds), train.rows.score)
@@ -148,17 +150,19 @@ def train_group(
     update, loss = 0, torch.full((len(seeds),), math.nan)
     for epoch in range(head.epochs):
         set_rate(optimiser, head, epoch)
-        order, total = draws.order(n), torch.zeros_like(like[:1]).repeat(len(seeds))
+        total, seen = torch.zeros_like(like[:1]).repeat(len(seeds)), 0
+        batches = draws.batches(head, train.rows.labelled)
         pairs = [] if partners is None else [draws.pairs(partners, n)]
-        for index in order.split(head.batch, dim=1):
+        for index in batches:
             step, size = Step(epoch, update), index.shape[1]
             noise = draws.noise(nets.asked(train, size, step))
             total += nets.gradients(train, [index, *pairs], noise, step) * size
             optimiser.step()
-            update += 1
+            nets.after_step()
+            update, seen = update + 1, seen + size
             if stop.is_set():
                 raise Stopped
-        loss = finite(total.cpu() / n, seeds, epoch)
+        loss = finite(total.cpu() / seen, seeds, epoch)
         said = {} if kept is None else kept.update(nets, epoch + 1)
         for i, seed in enumerate(seeds if log is not None else ()):
             values = {"loss": loss[i], **{name: value[i] for name, value in said.items()}}
@@ -183,12 +187,40 @@ class Draws:
         """int64 [S, n]: a permutation of the samples for every seed."""
         return torch.stack([torch.randperm(n, generator=one) for one in self._order]).to(self.device)
 
+    def batches(self, head: TorchHead, labelled: Tensor) -> Sequence[Tensor]:
+        """The batches of an epoch, each int64 [S, B]: every sample once; for heads that learn from unlabelled samples
+        too, `head.batch` labelled ones and then as many unlabelled ones, the fewer of them several times."""
+        if not head.needs.unlabelled:
+            return self.order(len(labelled)).split(head.batch, dim=1)
+        ((_, count),) = batch_sizes(head, labelled).items()
+        halves = [self._cycled(pool, count * head.batch).split(head.batch, dim=1) for pool in pools(labelled)]
+        return [torch.cat(pair, dim=1) for pair in zip(*halves, strict=True)]
+
+    def _cycled(self, pool: Tensor, count: int) -> Tensor:
+        """int64 [S, count]: permutations of `pool` one after the other."""
+        rounds = -(-count // len(pool))
+        return torch.cat([pool[self.order(len(pool))] for _ in range(rounds)], dim=1)[:, :count]
+
     def pairs(self, partners: Partners, n: int) -> Tensor:
         """int64 [S, n]: for every seed and sample the sample that it is paired with."""
         return torch.from_numpy(np.stack([partners.draw(one.random(n)) for one in self._pairs])).to(self.device)
 
     def noise(self, asked: Sequence[Ask]) -> list[Tensor]:
         return draw(asked, self._noise, self.dtype)
+
+
+def pools(labelled: Tensor) -> tuple[Tensor, Tensor]:
+    """Rows of the labelled and of the unlabelled samples; where all have labels, they serve as both."""
+    known = labelled.nonzero()[:, 0]
+    return known, known if labelled.all() else (~labelled).nonzero()[:, 0]
+
+
+def batch_sizes(head: TorchHead, labelled: Tensor) -> dict[int, int]:
+    """Size of a batch -> how many of that size an epoch has."""
+    if head.needs.unlabelled:
+        return {2 * head.batch: -(-max(len(pool) for pool in pools(labelled)) // head.batch)}
+    sizes = ((head.batch, len(labelled) // head.batch), (len(labelled) % head.batch, 1))
+    return {size: count for size, count in sizes if size and count}
 
 
 def make_optimiser(head: TorchHead, nets: Together) -> torch.optim.Optimizer:

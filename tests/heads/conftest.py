@@ -26,6 +26,11 @@ GRADIENT_HEADS: list[tuple[str, dict[str, str]]] = [
     ("musdl", {"decode": "expectation"}),
     ("core", {"votes": "3"}),
     ("gdlt", {"dropout": "0.2", "crop": "3", "heads": "2"}),
+    ("s4aqa", {"hidden": "8"}),
+    ("s4aqa-supervised", {"hidden": "8"}),
+    ("pseudo-label", {"hidden": "8"}),
+    ("vat", {"hidden": "8"}),
+    ("mean-teacher", {"hidden": "8"}),
 ]
 
 
