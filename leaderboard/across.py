@@ -10,7 +10,7 @@ import numpy as np
 from scipy import stats
 
 from .comparison import borda, wilcoxon_p
-from .table import AVERAGE, Row, Section, main
+from .table import AVERAGE, Row, Section, head_of, main
 
 ENOUGH = 6  # data sets: with fewer the signed-rank test cannot reach 5% even where all sets agree
 # Sets that share videos: UNLV-Dive is the diving of AQA-7, FineDiving holds the dives of MTL-AQA.
@@ -60,16 +60,12 @@ def _values(sections: Sequence[Section]) -> dict[str, dict[str, float]]:
         for row in section.rows:
             value = main(row)
             if value is not None and _counts(row):
-                found[section.dataset][_head(row)].append(value)
+                found[section.dataset][head_of(row)].append(value)
     return {name: {head: float(np.mean(v)) for head, v in heads.items()} for name, heads in sorted(found.items())}
 
 
 def _counts(row: Row) -> bool:
     return not row["floor"] and not {"synthetic", "selected-on-test"} & set(row["flags"])
-
-
-def _head(row: Row) -> str:
-    return row["head"] + "".join(f" {name}={value}" for name, value in row["config"].items())
 
 
 def _wilcoxon(

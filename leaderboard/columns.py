@@ -8,7 +8,7 @@ from typing import Any
 
 from .captions import NAMES
 from .labels import label_names
-from .table import Row, Section
+from .table import Row, Section, head_of
 
 # What a narrow terminal goes without, first to go first, after classes and captions; head, correlation and interval
 # always stay.
@@ -62,9 +62,7 @@ def columns_of(section: Section) -> list[Column]:
         Column("seeds", lambda r: str(r["seeds"]), lambda r: r["seeds"], "seeds that are averaged"),
         _number("fit s", "fit_seconds", 2, "seconds to fit one seed"),
         _number("ms/sample", "predict_ms", 2, "milliseconds to judge one sample on cached features"),
-        Column(
-            "parameters", lambda r: f"{r['parameters']:,}" if r["parameters"] else "", lambda r: r["parameters"], ""
-        ),
+        Column("parameters", _parameters, lambda r: r["parameters"], "numbers that were fitted"),
     ]
     if all(row["labelled"] == 1 for row in rows):
         columns = [column for column in columns if column.title != "labelled"]
@@ -115,12 +113,12 @@ def fitting(columns: Sequence[Column], section: Section, width: int) -> tuple[li
     return [column for column in columns if column.title in wide], left_out
 
 
-def head_of(row: Row) -> str:
-    return row["head"] + "".join(f" {name}={value}" for name, value in row["config"].items())
-
-
 def span(row: Row) -> str:
     return "" if row["ci_low"] is None else f"[{row['ci_low']:.3f}, {row['ci_high']:.3f}]"
+
+
+def _parameters(row: Row) -> str:
+    return f"{row['parameters']:,}" if row["parameters"] else ""
 
 
 def flags_of(row: Row) -> str:

@@ -118,10 +118,15 @@ def rows(runs: Iterable[Run], *, count: int = RESAMPLES) -> list[Row]:
     return [row for section in sections(runs, count=count) for row in section.rows]
 
 
+def head_of(row: Row) -> str:
+    """Head, and what of its config is not the default."""
+    values = ((n, f"{v:g}" if isinstance(v, float) else v) for n, v in row["config"].items())
+    return row["head"] + "".join(f" {name}={value}" for name, value in values)
+
+
 def name_of(row: Row) -> str:
-    """Head, what of its config is not the default, and features: what tells rows of a section apart."""
-    name = row["head"] + "".join(f" {name}={value}" for name, value in row["config"].items())
-    return f"{name} ({row['features']})" if row["features"] else name
+    """`head_of` and features: what tells rows of a section apart."""
+    return f"{head_of(row)} ({row['features']})" if row["features"] else head_of(row)
 
 
 def _entry(members: Sequence[Run], failed: Callable[[StoreError], None] | None) -> Entry | None:

@@ -11,10 +11,10 @@ import numpy as np
 
 from ...errors import MissingExtra
 from ..across import across
-from ..columns import Column, columns_of, head_of, note_of, title_of
+from ..columns import Column, columns_of, note_of, title_of
 from ..flags import meaning
 from ..quoted import COLUMNS, TITLE, cells, quoted
-from ..table import Row, Section, name_of
+from ..table import Row, Section, head_of, name_of
 from .svg import Picture
 
 HERE = Path(__file__).parent
@@ -23,7 +23,7 @@ MATRIX = 20  # rows of the pairwise matrix
 
 @dataclass(frozen=True)
 class Cell:
-    text: str
+    parts: list[str]  # between which a line may break
     value: Any  # what the column is sorted by
     title: str = ""
 
@@ -37,7 +37,7 @@ def to_html(sections: Sequence[Section], title: str = "aqa leaderboard") -> str:
         import jinja2
         import matplotlib  # noqa: F401
     except ModuleNotFoundError as error:
-        raise MissingExtra(f"the page needs {error.name}", hint="pip install 'aqa[page]'") from error
+        raise MissingExtra(f"the page needs {error.name}", hint="run pip install 'aqa[page]'") from error
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(HERE),
         autoescape=True,
@@ -75,8 +75,10 @@ def _section(section: Section, name: str) -> dict[str, Any]:
 
 def _cell(row: Row, column: Column) -> Cell:
     value = column.value(row)
-    title = "; ".join(f"{flag}: {meaning(flag)}" for flag in row["flags"]) if column.title == "flags" else ""
-    return Cell(column.cell(row), "" if value is None else value, title)
+    flags = column.title == "flags"
+    title = "; ".join(f"{flag}: {meaning(flag)}" for flag in row["flags"]) if flags else ""
+    text = column.cell(row)
+    return Cell(text.split(", ") if flags else [text], "" if value is None else value, title)
 
 
 def pictures(section: Section, name: str) -> Sequence[Picture]:

@@ -11,8 +11,8 @@ import pandas as pd
 from ..conformal import bounds, factor
 from ..entries import Entry, held_out
 from ..table import Line, Section, name_of
-from .ranking import short
-from .svg import LINES, MARKERS, SERIES, SOFT, Picture, canvas, to_svg
+from .ranking import label_of
+from .svg import LINES, MARKERS, SERIES, SOFT, Picture, canvas, log_scale, to_svg
 
 HEADS = 4  # as many as there are markers; the best ones
 LEVELS = np.arange(0.1, 1.0, 0.1)
@@ -44,7 +44,7 @@ def predicted(section: Section, name: str) -> Picture | None:
             ax.plot(truth[~hit], score[~hit], MARKERS[k], color=SERIES[k], markerfacecolor="none", ms=3, mew=0.7)
             ends = [min(truth.min(), score.min()), max(truth.max(), score.max())]
             ax.plot(ends, ends, color=SOFT, lw=0.8)
-            ax.set_title(short(line.row["head"]))
+            ax.set_title(label_of(section, line.row, 18))
             ax.set_xlabel("true")
             frames.append(judged[["id", "truth", "score", "low", "high"]].assign(head=name_of(line.row)))
             inside.append(f"{line.row['head']} {hit.mean():.0%}" if known else f"{line.row['head']} (no interval)")
@@ -95,7 +95,13 @@ def _errors(
             floor = line.row["floor"]
             colour, look = (SOFT, "x") if floor else (SERIES[k], MARKERS[k])
             ax.plot(
-                range(len(labels)), means, look + LINES[k % 4], color=colour, ms=5, lw=1, label=short(line.row["head"])
+                range(len(labels)),
+                means,
+                look + LINES[k % 4],
+                color=colour,
+                ms=5,
+                lw=1,
+                label=label_of(section, line.row, 24),
             )
             counts = [int((number == j).sum()) for j in range(len(labels))]
             columns = zip(labels, counts, means, strict=True)
@@ -127,7 +133,7 @@ def calibration(section: Section, name: str) -> Picture | None:
             for kind, x, y in _reliability(line) if binary else _coverages(line):
                 look = MARKERS[k] + (LINES[0] if kind != "own spread" else LINES[2])
                 face = SERIES[k] if kind != "own spread" else "none"
-                label = short(line.row["head"]) + ("" if kind != "own spread" else ", own spread")
+                label = label_of(section, line.row, 24) + ("" if kind != "own spread" else ", own spread")
                 ax.plot(x, y, look, color=SERIES[k], markerfacecolor=face, ms=4, lw=1, label=label)
                 pairs = zip(x.tolist(), y.tolist(), strict=True)
                 rows += [{"head": name_of(line.row), "kind": kind, "nominal": a, "observed": b} for a, b in pairs]
@@ -207,12 +213,15 @@ def training(section: Section, name: str) -> Picture | None:
         for k, (line, mean) in enumerate(curves):
             step = max(1, len(mean) // 200)
             mean = mean.iloc[::step]
-            axes[0].plot(mean.index, mean["loss"], LINES[k], color=SERIES[k], lw=1.2, label=short(line.row["head"]))
+            axes[0].plot(
+                mean.index, mean["loss"], LINES[k], color=SERIES[k], lw=1.2, label=label_of(section, line.row, 24)
+            )
             if kept and kept in mean:
                 axes[1].plot(mean.index, mean[kept], LINES[k], color=SERIES[k], lw=1.2)
             columns = [c for c in ("loss", kept) if c in mean]
             data.append(mean[columns].reset_index().assign(head=name_of(line.row)))
-        axes[0].set_yscale("log" if all((mean["loss"] > 0).all() for _, mean in curves) else "linear")
+        if all((mean["loss"] > 0).all() for _, mean in curves):
+            log_scale(axes[0], "y")
         axes[0].set_ylabel("loss on train")
         axes[0].legend(fontsize=7)
         if kept:

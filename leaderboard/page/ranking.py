@@ -8,15 +8,24 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..table import Section, main, name_of
-from .svg import INK, LINES, MARKERS, SERIES, SOFT, Picture, canvas, to_svg
+from ..table import Row, Section, head_of, main, name_of
+from .svg import INK, LINES, MARKERS, SERIES, SOFT, Picture, canvas, log_scale, to_svg
 
 LONGEST = 34  # letters of a name beside a picture
 MOST = 40  # rows of a forest plot
 
 
-def short(name: str) -> str:
-    return name if len(name) <= LONGEST else name[: LONGEST - 1] + "…"
+def short(name: str, longest: int = LONGEST) -> str:
+    return name if len(name) <= longest else name[: longest - 1] + "…"
+
+
+def label_of(section: Section, row: Row, longest: int = LONGEST) -> str:
+    """The head, with its config and features where the section has it more than once."""
+    alike = [other for other in section.rows if other["head"] == row["head"]]
+    name = row["head"] if len(alike) == 1 else head_of(row)
+    if len({other["features"] for other in alike}) > 1:
+        name += f" ({row['features']})"
+    return short(name, longest)
 
 
 def forest(section: Section, name: str) -> Picture | None:
@@ -72,16 +81,22 @@ def pareto(section: Section, name: str) -> Picture | None:
         ax.plot(x[order], y[order], LINES[1], color=SERIES[0], lw=1, drawstyle="steps-post")
         ax.plot(x[best], y[best], MARKERS[0], color=SERIES[0], ms=5)
         ax.plot(x[~best], y[~best], MARKERS[0], color=SOFT, markerfacecolor="none", ms=5)
-        for k, row in enumerate(rows):
-            weight = "bold" if best[k] else "normal"
-            ax.annotate(row["head"], (x[k], y[k]), (4, 3), textcoords="offset points", fontsize=7, fontweight=weight)
-        ax.set_xscale("log")
-        ax.xaxis.set_major_formatter("{x:g}")
+        for place, k in enumerate(np.argsort(x, kind="stable")):
+            weight, offset = "bold" if best[k] else "normal", (4, 3 if place % 2 else -9)  # neighbours seldom collide
+            ax.annotate(
+                label_of(section, rows[k], 20),
+                (x[k], y[k]),
+                offset,
+                textcoords="offset points",
+                fontsize=7,
+                fontweight=weight,
+            )
+        log_scale(ax, "x")
         ax.set_xlabel("seconds to fit one seed")
         ax.set_ylabel(what)
         ax.margins(0.12, 0.08)
         svg = to_svg(figure, name)
-    names = ", ".join(rows[k]["head"] for k in order)
+    names = ", ".join(label_of(section, rows[k], 20) for k in order)
     alt = f"Scatter of fitting time and {what} of {len(rows)} heads. On the frontier, from fast to slow: {names}."
     return Picture("Time against accuracy", svg, alt, data, "Full and bold: no other head is both faster and better.")
 
@@ -97,15 +112,18 @@ def critical_difference(found: Mapping[str, Any], name: str) -> Picture | None:
     p = pd.DataFrame(1.0, index=list(ranks), columns=list(ranks))
     for pair in pairs:
         p.loc[pair["a"], pair["b"]] = p.loc[pair["b"], pair["a"]] = pair["p_holm"]
-    with canvas(0.8 + 0.18 * len(ranks)) as (figure, (ax,)):
+    with canvas(1.0 + 0.18 * len(ranks)) as (figure, (ax,)):
+        ax.spines["top"].set_visible(True)
+        looks = {"label_props": {"fontsize": 8}, "elbow_props": {"color": INK, "linewidth": 0.8}}
+        crossbars = {"color": SERIES[0], "linewidth": 2.5, "solid_capstyle": "butt"}
         critical_difference_diagram(
             ranks,
             p,
             ax=ax,
-            label_props={"color": INK, "fontsize": 8},
-            elbow_props={"color": SOFT},
-            crossbar_props={"color": INK, "linewidth": 2},
-            marker_props={"color": INK},
+            label_fmt_left="{label} ({rank:.2f})",
+            label_fmt_right="({rank:.2f}) {label}",
+            crossbar_props=crossbars,
+            **looks,
         )
         svg = to_svg(figure, name)
     order = ", ".join(f"{row['head']} {row['mean_rank']:.2f}" for row in found["heads"])

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
 
@@ -70,6 +70,16 @@ def canvas(height: float, columns: int = 1) -> Iterator[tuple[Figure, list[Axes]
         figure = Figure(figsize=(WIDTH, height), layout="constrained")
         axes = figure.subplots(1, columns, squeeze=False)[0]
         yield figure, list(axes)
+
+
+def log_scale(ax: Axes, which: Literal["x", "y"]) -> None:
+    """Ticks at powers of ten, written out: without mathtext, matplotlib's own labels are its source."""
+    from matplotlib.ticker import NullFormatter
+
+    (ax.set_xscale if which == "x" else ax.set_yscale)("log")
+    axis = ax.xaxis if which == "x" else ax.yaxis
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_formatter(NullFormatter())
 
 
 def to_svg(figure: Figure, name: str) -> str:
