@@ -46,13 +46,28 @@ def make_run(root: Path, head: int, seed: int, epochs: int = 100) -> Run:
 
     key = RunKey("benchmark", "official", "score", "", ("c3d",), "dae", {"config": {"width": head}}, 0, seed)
     info = {
-        **{"target_kind": "score", "range": [0.0, 104.5], "range_source": "rules", "average": "fisher"},
-        **{"pooled": False, "folds": 1, "groups": [""], "floor": False, "seeded": True, "flags": [], "streams": {}},
-        **{"config": {"width": head}, "changed": {"width": head}, "digest": key.digest, "selected_on": "last"},
-        **{"metrics": {"spearman": 0.5}, "fit_seconds": 1.0 + head, "predict_ms": 0.1, "parameters": 10_000},
+        "target_kind": "score",
+        "range": [0.0, 104.5],
+        "range_source": "rules",
+        "average": "fisher",
+        "pooled": False,
+        "folds": 1,
+        "groups": [""],
+        "floor": False,
+        "seeded": True,
+        "flags": [],
+        "streams": {},
+        "config": {"width": head},
+        "changed": {"width": head},
+        "digest": key.digest,
+        "selected_on": "last",
+        "metrics": {"spearman": 0.5},
+        "fit_seconds": 1.0 + head,
+        "predict_ms": 0.1,
+        "parameters": 10_000,
     }
     curve = [{"epoch": e, "loss": 9 / e, "val_spearman": 1 - 1 / e} for e in range(1, epochs + 1)]
-    return write_run(root, key, info, [part("test", SAMPLES), part("oof", HELD)], curve, lambda folder: None)
+    return write_run(root, key, info, [part("test", SAMPLES), part("oof", HELD)], curve, lambda _: None)
 
 
 def processor_seconds(job: Callable[[], Any]) -> float:

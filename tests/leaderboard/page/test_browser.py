@@ -7,7 +7,6 @@ names, which then has to work.
 from __future__ import annotations
 
 import os
-import re
 import shutil
 from collections.abc import Iterator
 from functools import partial
@@ -103,8 +102,7 @@ def tab(browser, file: Path, request: pytest.FixtureRequest) -> Iterator[Any]:
 def column(tab, title: str) -> list[str]:
     """The cells of a column of the table, from top to bottom."""
     heads = tab.locator(f"{SET} .board thead th").all_inner_texts()
-    number = [re.sub(r"\W+$", "", head) for head in heads].index(title) + 1
-    return tab.locator(f"{SET} .board tbody td:nth-child({number})").all_inner_texts()
+    return tab.locator(f"{SET} .board tbody td:nth-child({heads.index(title) + 1})").all_inner_texts()
 
 
 def background(tab) -> str:
