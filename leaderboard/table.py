@@ -19,7 +19,7 @@ import numpy as np
 from ..errors import StoreError
 from .bootstrap import RESAMPLES, bootstrap_spearman, interval
 from .comparison import holm_matrix, letters, p_best, paired_p
-from .entries import Entry, combine, deviation
+from .entries import Entry, combine, deviation, finite
 from .metrics import average, average_array
 from .runs import Run
 
@@ -136,7 +136,7 @@ def _entry(members: Sequence[Run], failed: Callable[[StoreError], None] | None) 
     good = []
     for run in members:
         try:
-            Entry([run])
+            finite(run)
             good.append(run)
         except StoreError as error:
             if failed is None:

@@ -33,9 +33,12 @@ def to_html(sections: Sequence[Section], title: str = "aqa leaderboard") -> str:
 
     Raises MissingExtra without the extra `page`.
     """
+    overall = across(sections)
     try:
         import jinja2
         import matplotlib  # noqa: F401
+
+        diagram = _diagram(overall)
     except ModuleNotFoundError as error:
         raise MissingExtra(f"the page needs {error.name}", hint="run pip install 'aqa[page]'") from error
     environment = jinja2.Environment(
@@ -45,12 +48,11 @@ def to_html(sections: Sequence[Section], title: str = "aqa leaderboard") -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    overall = across(sections)
     return environment.get_template("page.html").render(
         title=title,
         sections=[_section(section, f"s{k}") for k, section in enumerate(sections)],
         overall=overall,
-        diagram=_diagram(overall),
+        diagram=diagram,
         flags=_flags(sections),
         quoted_title=TITLE,
         quoted_columns=COLUMNS,

@@ -11,10 +11,11 @@ import pandas as pd
 from ..conformal import bounds
 from ..entries import Entry
 from ..table import Line, Section, name_of
-from .ranking import label_of
+from .ranking import label_of, short
 from .svg import LINES, MARKERS, SERIES, SOFT, Picture, canvas, log_scale, to_svg
 
 HEADS = 4  # as many as there are markers; the best ones
+ABREAST = 80  # letters that the width of a picture holds
 LEVELS = np.arange(0.1, 1.0, 0.1)
 
 
@@ -44,10 +45,11 @@ def predicted(section: Section, name: str) -> Picture | None:
             ax.plot(truth[~hit], score[~hit], MARKERS[k], color=SERIES[k], markerfacecolor="none", ms=3, mew=0.7)
             ends = [min(truth.min(), score.min()), max(truth.max(), score.max())]
             ax.plot(ends, ends, color=SOFT, lw=0.8)
-            ax.set_title(label_of(section, line.row, 18))
+            label = label_of(section, line.row, 18)
+            ax.set_title(label)
             ax.set_xlabel("true")
             frames.append(judged[["id", "truth", "score", "low", "high"]].assign(head=name_of(line.row)))
-            inside.append(f"{line.row['head']} {hit.mean():.0%}" if known else f"{line.row['head']} (no interval)")
+            inside.append(f"{label} {hit.mean():.0%}" if known else f"{label} (no interval)")
         axes[0].set_ylabel("predicted")
         svg = to_svg(figure, name)
     alt = f"Scatter of predicted and true scores. Inside their 90% interval: {', '.join(inside)}."
@@ -57,7 +59,7 @@ def predicted(section: Section, name: str) -> Picture | None:
 
 def errors_by_difficulty(section: Section, name: str) -> Picture | None:
     """Mean absolute error of the best heads and the best floor in up to five bins of difficulty."""
-    difficulty = judged_of(section.lines[0])["difficulty"].to_numpy()
+    difficulty = judged_of(section.compared[0])["difficulty"].to_numpy()
     if not np.isfinite(difficulty).all() or len(np.unique(difficulty)) < 3:
         return None
     edges = np.unique(np.quantile(difficulty, np.linspace(0, 1, 6)))
@@ -65,13 +67,12 @@ def errors_by_difficulty(section: Section, name: str) -> Picture | None:
     def part(judged: pd.DataFrame) -> np.ndarray:
         return np.clip(np.searchsorted(edges, judged["difficulty"].to_numpy(), side="right") - 1, 0, len(edges) - 2)
 
-    labels = [f"{a:g} to {b:g}" for a, b in pairwise(edges)]
-    return _errors(section, name, "difficulty", labels, part)
+    return _errors(section, name, "difficulty", [f"{a:g} to {b:g}" for a, b in pairwise(edges)], part)
 
 
 def errors_by_group(section: Section, name: str) -> Picture | None:
     """Mean absolute error of the best heads and the best floor in each group."""
-    groups = list(dict.fromkeys(judged_of(section.lines[0])["group"]))
+    groups = list(dict.fromkeys(judged_of(section.compared[0])["group"]))
     if len(groups) < 2:
         return None
 
@@ -82,40 +83,46 @@ def errors_by_group(section: Section, name: str) -> Picture | None:
 
 
 def _errors(
-    section: Section, name: str, what: str, labels: Sequence[str], part: Callable[[pd.DataFrame], np.ndarray]
-) -> Picture:
-    floors = [line for line in section.lines if line.row["floor"] and line.row["head"] != "random"]
-    lines, rows = best_heads(section) + floors[:1], []
-    with canvas(2.6) as (figure, (ax,)):
+    section: Section, name: str, what: str, bins: Sequence[str], part: Callable[[pd.DataFrame], np.ndarray]
+) -> Picture | None:
+    """Of rows with the same test samples. Bins whose names do not fit side by side are set one below the other."""
+    same = [line for line in section.lines if line.test_set == section.compared[0].test_set]
+    floors = [line for line in same if line.row["floor"] and line.row["head"] != "random"]
+    lines = [line for line in same if not line.row["floor"]][:HEADS] + floors[:1]
+    if not lines:
+        return None
+    names, rows = [label_of(section, line.row, 24) for line in lines], []
+    below, along = sum(max(len(label), 6) + 2 for label in bins) > ABREAST, range(len(bins))
+    with canvas(1.1 + 0.2 * len(bins) if below else 2.6) as (figure, (ax,)):
         for k, line in enumerate(lines):
             judged = judged_of(line)
             number = part(judged)
             error = np.abs(judged["truth"].to_numpy() - judged["score"].to_numpy())
-            means = [float(error[number == j].mean()) if (number == j).any() else np.nan for j in range(len(labels))]
+            means = [float(error[number == j].mean()) if (number == j).any() else np.nan for j in along]
             floor = line.row["floor"]
             colour, look = (SOFT, "x") if floor else (SERIES[k], MARKERS[k])
-            ax.plot(
-                range(len(labels)),
-                means,
-                look + LINES[k % 4],
-                color=colour,
-                ms=5,
-                lw=1,
-                label=label_of(section, line.row, 24),
-            )
-            counts = [int((number == j).sum()) for j in range(len(labels))]
-            columns = zip(labels, counts, means, strict=True)
-            rows += [{"head": name_of(line.row), what: label, "n": n, "mae": mae} for label, n, mae in columns]
-        counts = [row["n"] for row in rows[: len(labels)]]
-        ax.set_xticks(range(len(labels)), [f"{label}\nn = {n}" for label, n in zip(labels, counts, strict=True)])
-        ax.set_ylim(bottom=0)
-        ax.set_ylabel("mean absolute error")
-        ax.set_xlabel(what)
-        ax.legend(fontsize=7, ncols=len(lines), loc="lower center", bbox_to_anchor=(0.5, 1.0))
+            x, y = (means, along) if below else (along, means)
+            ax.plot(x, y, look + LINES[k % 4], color=colour, ms=5, lw=1, label=names[k])
+            counts = [int((number == j).sum()) for j in along]
+            found = zip(bins, counts, means, strict=True)
+            rows += [{"head": name_of(line.row), what: label, "n": n, "mae": mae} for label, n, mae in found]
+        counts = [row["n"] for row in rows[: len(bins)]]
+        if below:
+            ax.set_yticks(along, [f"{short(label)} (n = {n})" for label, n in zip(bins, counts, strict=True)])
+            ax.set_ylim(len(bins) - 0.4, -0.6)
+            ax.set_xlim(left=0)
+            ax.set_xlabel("mean absolute error")
+        else:
+            ax.set_xticks(along, [f"{label}\nn = {n}" for label, n in zip(bins, counts, strict=True)])
+            ax.set_ylim(bottom=0)
+            ax.set_ylabel("mean absolute error")
+            ax.set_xlabel(what)
+        columns = max(1, min(len(lines), ABREAST // max(map(len, names)) - 1))
+        ax.legend(fontsize=7, ncols=columns, loc="lower center", bbox_to_anchor=(0.5, 1.0))
         svg = to_svg(figure, name)
     data = pd.DataFrame(rows)
-    worst = max(rows[: len(labels)], key=lambda row: (row["mae"] == row["mae"], row["mae"]))
-    alt = f"Mean absolute error by {what}. {rows[0]['head']} is worst in {worst[what]}: {worst['mae']:.2f} points."
+    worst = max(rows[: len(bins)], key=lambda row: (row["mae"] == row["mae"], row["mae"]))
+    alt = f"Mean absolute error by {what}. {names[0]} is worst in {worst[what]}: {worst['mae']:.2f} points."
     return Picture(f"Error by {what}", svg, alt, data)
 
 
@@ -148,7 +155,7 @@ def calibration(section: Section, name: str) -> Picture | None:
     if not rows:
         return None
     last = [row for row in rows if row["nominal"] == LEVELS[-1]]
-    at = ", ".join(f"{row['head']} ({row['kind']}) {row['observed']:.0%}" for row in last)
+    at = ", ".join(f"{row['head']}, {row['kind']}, {row['observed']:.0%}" for row in last)
     alt = "Reliability of probabilities." if binary else f"Calibration of intervals. At a nominal 90% are inside: {at}."
     note = "On the diagonal a promise is kept; below it, it is not."
     return Picture("Calibration", svg, alt, pd.DataFrame(rows), "" if binary else note)
@@ -200,7 +207,8 @@ def training(section: Section, name: str) -> Picture | None:
         tables = [one for one in histories if len(one) > 1 and {"epoch", "loss"} <= set(one.columns)]
         if tables:
             curves.append((line, pd.concat(tables).groupby("epoch").mean(numeric_only=True)))
-    curves = curves[:HEADS]
+        if len(curves) == HEADS:
+            break
     if not curves:
         return None
     kept = "val_spearman" if any("val_spearman" in mean for _, mean in curves) else None
@@ -225,6 +233,6 @@ def training(section: Section, name: str) -> Picture | None:
         for ax in axes:
             ax.set_xlabel("epoch")
         svg = to_svg(figure, name)
-    names = ", ".join(f"{line.row['head']} {mean['loss'].iloc[-1]:.3g}" for line, mean in curves)
-    alt = f"Training curves; the loss ends at: {names}."
+    ends = ", ".join(f"{label_of(section, line.row, 24)} {mean['loss'].iloc[-1]:.3g}" for line, mean in curves)
+    alt = f"Training curves; the loss ends at: {ends}."
     return Picture("Training", svg, alt, pd.concat(data, ignore_index=True), "Mean over folds and seeds.")

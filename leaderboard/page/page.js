@@ -31,7 +31,7 @@ for (const table of document.querySelectorAll("table.board")) {
       row.hidden = !words.every((word) => text.includes(word)) || (row.classList.contains("floor") && !floors.checked);
       count += !row.hidden;
     }
-    controls.querySelector(".shown").textContent = `${count} rows`;
+    controls.querySelector(".shown").textContent = `${count} of ${body.rows.length} rows`;
   };
   filter.addEventListener("input", show);
   floors.addEventListener("change", show);
@@ -45,7 +45,8 @@ for (const button of document.querySelectorAll(".save")) {
     URL.revokeObjectURL(link.href);
   });
 }
-const themes = ["as the system", "light", "dark"];
+const dark = matchMedia("(prefers-color-scheme: dark)").matches;
+const themes = ["as the system", ...(dark ? ["light", "dark"] : ["dark", "light"])];  // the first click is seen
 let theme = 0;
 document.getElementById("theme").addEventListener("click", (event) => {
   theme = (theme + 1) % themes.length;

@@ -13,6 +13,7 @@ from .svg import INK, LINES, MARKERS, SERIES, SOFT, Picture, canvas, log_scale, 
 
 LONGEST = 34  # letters of a name beside a picture
 MOST = 40  # rows of a forest plot
+NAMED = 20  # rows that are all named in a scatter plot; of more, those on the frontier
 
 
 def short(name: str, longest: int = LONGEST) -> str:
@@ -115,6 +116,8 @@ def pareto(section: Section, name: str) -> Picture | None:
         ax.plot(x[best], y[best], MARKERS[0], color=SERIES[0], ms=5)
         ax.plot(x[~best], y[~best], MARKERS[0], color=SOFT, markerfacecolor="none", ms=5)
         for place, k in enumerate(np.argsort(x, kind="stable")):
+            if not best[k] and len(rows) > NAMED:
+                continue
             weight, offset = "bold" if best[k] else "normal", (4, 3 if place % 2 else -9)  # neighbours seldom collide
             ax.annotate(
                 label_of(section, rows[k], 20),

@@ -73,13 +73,18 @@ def canvas(height: float, columns: int = 1) -> Iterator[tuple[Figure, list[Axes]
 
 
 def log_scale(ax: Axes, which: Literal["x", "y"]) -> None:
-    """Ticks at powers of ten, written out: without mathtext, matplotlib's own labels are its source."""
-    from matplotlib.ticker import NullFormatter
+    """Ticks written out, those between powers of ten where there is room: without mathtext, matplotlib's own labels
+    are its source."""
+    from matplotlib.ticker import LogFormatter
+
+    class Plain(LogFormatter):
+        def __call__(self, x: float, pos: int | None = None) -> str:
+            return f"{x:g}" if super().__call__(x, pos) else ""
 
     (ax.set_xscale if which == "x" else ax.set_yscale)("log")
     axis = ax.xaxis if which == "x" else ax.yaxis
-    axis.set_major_formatter("{x:g}")
-    axis.set_minor_formatter(NullFormatter())
+    axis.set_major_formatter(Plain())
+    axis.set_minor_formatter(Plain())
 
 
 def to_svg(figure: Figure, name: str) -> str:
@@ -95,10 +100,15 @@ def to_svg(figure: Figure, name: str) -> str:
     assert size is not None  # matplotlib always writes one
     text = f'<svg {size[0]} xmlns="http://www.w3.org/2000/svg">' + text[text.index(">") + 1 :]
     text = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>", "", text, flags=re.DOTALL)  # the page has its own
-    text = re.sub(r"font-family: [^;]*; ", "", text)
-    text = re.sub(r'<g id="[^"]*"', "<g", text)
-    text = re.sub(r'xlink:href="#|url\(#|\bid="', lambda m: m[0].replace("xlink:", "") + f"{name}-", text)
-    text = re.sub(r"(\d+\.\d\d)\d+", r"\1", text)  # hundredths of a point are enough
-    for colour, variable in VARIABLES.items():
-        text = text.replace(colour, f"var({variable})")
+    text = re.sub(r"<[^>]*>", lambda tag: _tag(tag[0], name), text)  # what is written in the picture stays as it is
     return re.sub(r"\n\s*", "\n", text).strip()
+
+
+def _tag(tag: str, name: str) -> str:
+    tag = re.sub(r"font-family: [^;]*; ", "", tag)
+    tag = re.sub(r'^<g id="[^"]*"', "<g", tag)
+    tag = re.sub(r'xlink:href="#|url\(#|\bid="', lambda m: m[0].replace("xlink:", "") + f"{name}-", tag)
+    tag = re.sub(r"(\d+\.\d\d)\d+", r"\1", tag)  # hundredths of a point are enough
+    for colour, variable in VARIABLES.items():
+        tag = tag.replace(colour, f"var({variable})")
+    return tag
