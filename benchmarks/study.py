@@ -1,0 +1,109 @@
+"""Every head on every data set at hand, and the tables of it in docs/results.md.
+
+    python benchmarks/study.py [--work DIR] [--seeds 5] [--only demo --only unlv-dive] [--tables]
+
+A command that was cut off goes on where it stopped: features and runs that are in DIR are not made again. Data sets
+that are not here are left out, and said. `--tables` fits nothing and writes the tables of the runs that are there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "docs" / "results.md"
+SHARED = Path(os.environ.get("AQA_SHARED", ROOT.parent / "shared")) / "data"
+# The defaults of these are those of papers with a thousand samples and a GPU; the embedded set has 144 to train on.
+SMALL = ("mlp.hidden=256", "mtl.hidden=256", "mtl.caption_hidden=64", *(f"{head}.epochs=30" for head in (
+    "mtl", "core", "dae-core", "gdlt", "cofinal", "tpt", "t2cr", "hgcn", "attention"
+)))  # fmt: skip
+SEMI = ("s4aqa", "s4aqa-supervised", "pseudo-label", "vat", "mean-teacher", "ridge", "dae-mt", "difficulty")
+
+
+def aqa(*words: str) -> bool:
+    """Run the command; what it says goes to the terminal. Whether all went well."""
+    print("aqa", *words, flush=True)
+    return subprocess.run([sys.executable, "-m", "aqa", *words], cwd=ROOT.parent, check=False).returncode == 0
+
+
+def with_settings(settings: Sequence[str]) -> list[str]:
+    return [word for setting in settings for word in ("--set", setting)]
+
+
+def demo(place: list[str], seeds: str) -> bool:
+    """All heads with all labels, and the semi-supervised ones and some others with fewer."""
+    ok = aqa("extract", "demo", "--backbone", "c3d.random", *place[:2])
+    fit = ["fit", "demo", *place, "--features", "c3d", "--seeds", seeds]
+    ok &= aqa(*fit, "--head", "all", *with_settings(SMALL))
+    for share in ("0.1", "0.2", "0.3", "0.5", "1"):
+        ok &= aqa(*fit, *(word for head in SEMI for word in ("--head", head)), "--labelled", share)
+    return ok
+
+
+def unlv_dive(place: list[str], seeds: str) -> bool:
+    ok = aqa("cache", "import", "unlv-dive", str(SHARED / "unlv-dive"), "--as", "p3d", *place[:2])
+    fit = ["fit", "unlv-dive", *place, "--features", "p3d"]
+    ok &= aqa(*fit, "--head", "all", "--seeds", seeds)
+    return ok & aqa(*fit, "--head", "svr", *with_settings(["C=100", "epsilon=9", "scale=none"]))
+
+
+def ui_prmd(place: list[str], seeds: str) -> bool:
+    ok = aqa("cache", "import", "ui-prmd", str(SHARED / "ui-prmd"), "--as", "angles", *place[:2])
+    for protocol in ("leave-one-subject-out", "random"):
+        fit = ["fit", "ui-prmd", *place, "--features", "angles", "--protocol", protocol, "--seeds", seeds]
+        ok &= aqa(*fit, "--head", "all", *with_settings(["pool=stats"]))
+    return ok
+
+
+SETS = {"demo": demo, "unlv-dive": unlv_dive, "ui-prmd": ui_prmd}
+
+
+def tables(dataset: str, runs: str) -> None:
+    """Put the tables of `dataset` between its marks in docs/results.md."""
+    words = [sys.executable, "-m", "aqa", "leaderboard", dataset, "--runs", runs, "--format", "md"]
+    text = subprocess.run(words, cwd=ROOT.parent, check=True, capture_output=True, text=True).stdout
+    parts = re.split(r"(?m)^(?=### )", text)
+    # of a set with groups the averages are enough here
+    wanted = [part for part in parts if "· average" in part.split("\n")[0]] or [part for part in parts if part.strip()]
+    begin, end = f"<!-- study: {dataset} -->", f"<!-- end: {dataset} -->"
+    page = RESULTS.read_text(encoding="utf-8")
+    if begin not in page or end not in page:
+        raise SystemExit(f"{RESULTS} has no place for {dataset}: {begin} ... {end}")
+    head, rest = page.split(begin)[0], page.split(end)[1]
+    body = "\n\n".join(part.rstrip() for part in wanted)
+    RESULTS.write_text(f"{head}{begin}\n{body}\n{end}{rest}", encoding="utf-8")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--work", type=Path, default=Path("study"), help="cache and runs go there [study]")
+    parser.add_argument("--seeds", default="5")
+    parser.add_argument("--only", action="append", choices=SETS, help="this data set; may be given several times")
+    parser.add_argument(
+        "--tables", action="store_true", help="fit nothing, write the tables of the runs that are there"
+    )
+    options = parser.parse_args()
+    work, ok = options.work.resolve(), True
+    place = ["--cache", str(work / "cache"), "--runs", str(work / "runs")]
+    for name in options.only or SETS:
+        if name != "demo" and not (SHARED / name).exists():
+            print(f"{name} left out: {SHARED / name} is not there (AQA_SHARED)")
+            continue
+        started = time.perf_counter()
+        if not options.tables:
+            ok &= SETS[name](place, options.seeds)
+            print(f"{name}: {time.perf_counter() - started:.0f} s", flush=True)
+        tables(name, str(work / "runs"))
+    aqa("leaderboard", "--all", "--runs", str(work / "runs"), "-o", str(work / "leaderboard.html"))
+    raise SystemExit(0 if ok else 1)
+
+
+if __name__ == "__main__":
+    main()
