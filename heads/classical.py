@@ -19,6 +19,7 @@ from .base import FeatureSet, Fitted, Judgement, Log, Needs
 from .needs import FittedOn, ready_to_fit
 from .pooling import parse_pool, pool
 from .saving import dump_estimator, load_estimator, read_head, write_head
+from .spread import rescaled
 
 ESTIMATOR = "head.skops"
 
@@ -41,7 +42,7 @@ class Classical:
         parse_pool(self.pool)
 
     def train(self, x: np.ndarray, train: FeatureSet, seed: int) -> Any:
-        """A model fitted to x [N, D] and the scores of `train`."""
+        """A model fitted to x [N, D] and the scores of `train`, or the one score that every sample is given."""
         raise NotImplementedError
 
     def judge(self, model: Any, x: np.ndarray, data: FeatureSet) -> Judgement:  # noqa: ARG002
@@ -82,7 +83,8 @@ class Classical:
 
         def fit_one(seed: int) -> Fitted:
             model = self.train(x, train, seed)
-            return FittedClassical(self, model, fitted_on, {"selected_on": "none", **self.describe(model)})
+            said = {"parameters": 1} if isinstance(model, float) else self.describe(model)
+            return FittedClassical(self, model, fitted_on, {"selected_on": "none", **said})
 
         if not self.needs.seeded:
             return [fit_one(0)] * len(seeds)
@@ -98,7 +100,7 @@ class Classical:
 
 @dataclass
 class FittedClassical:
-    """`model`: what the head's `train` made, or the one score that all of train had."""
+    """`model`: what the head's `train` made, or one score for everything."""
 
     head: Classical
     model: Any
@@ -107,13 +109,11 @@ class FittedClassical:
 
     def predict(self, data: FeatureSet) -> Judgement:
         self.fitted_on.check(self.head, data)
-        if isinstance(self.model, float):
+        if isinstance(self.model, float) or len(data) == 0:
             spread = np.zeros(len(data)) if "spread" in self.head.needs.gives else None
-            return Judgement(np.full(len(data), self.model), spread)
-        if len(data) == 0:
-            return Judgement(np.zeros(0))
+            return Judgement(np.full(len(data), self.model if isinstance(self.model, float) else 0.0), spread)
         stream = next(iter(self.fitted_on.streams))
-        return self.head.judge(self.model, inputs(self.head, data, stream), data)
+        return rescaled(self.head.judge(self.model, inputs(self.head, data, stream), data), self.info)
 
     def save(self, folder: Path) -> None:
         constant = isinstance(self.model, float)

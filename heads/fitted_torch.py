@@ -20,6 +20,7 @@ from .batches import Batch, Exemplars, Scaling, select, with_exemplars
 from .exemplars import Bank
 from .needs import FittedOn
 from .saving import read_head, whole_file, write_head
+from .spread import rescaled, spread_factor
 from .torch_head import Spec, TorchHead, built, rows_for
 
 WEIGHTS = "head.safetensors"
@@ -60,21 +61,15 @@ class FittedTorch:
         compared: tuple[tuple[str, ...], ...] = ()
         if self.bank is not None and chosen is not None:
             compared = tuple(tuple(self.bank.ids[i] for i in row) for row in chosen)
-        judged = self.head.judgement(self.spec, values)
-        spread = None if judged.spread is None else judged.spread * self.info.get("spread_scale", 1.0)
-        return replace(judged, spread=spread, exemplars=compared)
+        return replace(rescaled(self.head.judgement(self.spec, values), self.info), exemplars=compared)
 
     def calibrated(self, held_out: FeatureSet) -> FittedTorch:
-        """The same with its spread multiplied by ``s = sqrt(mean((truth - score)^2 / spread^2))`` over `held_out`.
-
-        s maximises the normal likelihood of the held-out scores (Levi et al., Evaluating and Calibrating Uncertainty
-        Prediction in Regression Tasks, Sensors 2022). `info` says what it is and what it was taken from.
-        """
+        """The same with its spread multiplied by the `spread_factor` of `held_out`. `info` says what it is and what it
+        was taken from."""
         judged = self.predict(held_out)
         if judged.spread is None:
             raise TypeError(f"{self.head.name} gives no spread")
-        scale = float(np.sqrt(np.mean(((held_out.score - judged.score) / judged.spread) ** 2)))
-        scale *= self.info.get("spread_scale", 1.0)
+        scale = spread_factor(held_out.score, judged.score, judged.spread) * self.info.get("spread_scale", 1.0)
         said = {"spread_scale": scale, "spread_scaled_on": "val", "spread_samples": len(held_out)}
         return replace(self, info={**self.info, **said})
 

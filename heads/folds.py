@@ -1,14 +1,40 @@
-"""Out-of-fold judgements: every training sample judged by a head that has not seen it."""
+"""Folds inside train, and out-of-fold judgements: every training sample judged by a head that has not seen it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from ..catalog.protocols import grouped_folds
 from ..errors import UsageError
 from .base import FeatureSet, Head, Judgement
 from .fusion import fit_head
+
+INNER = 5
+
+
+def inner_folds(train: FeatureSet, count: int = INNER) -> np.ndarray:
+    """int [N]: the fold of every sample, for what a head chooses or scales inside train.
+
+    A subject is in one fold alone; samples of unknown subjects, or of one subject that all of them share, are divided
+    one by one. Ids decide, not the order. A single sample is fold 0.
+    """
+    units = [subject or None for subject in train.subject]
+    if len(set(units)) < 2:
+        units = [None] * len(train)
+    number = dict.fromkeys(train.ids, 0)
+    if len(train) > 1:
+        for k, part in enumerate(grouped_folds(train.ids, units, count, seed=0)):
+            number |= dict.fromkeys(part.test, k)
+    return np.array([number[i] for i in train.ids])
+
+
+def splits(folds: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """(rows of the others, rows of the fold) of every one of `folds`, int [N]; nothing where there is one alone."""
+    names = np.unique(folds)
+    for name in names if len(names) > 1 else ():
+        yield np.flatnonzero(folds != name), np.flatnonzero(folds == name)
 
 
 def out_of_fold(
@@ -24,21 +50,20 @@ def out_of_fold(
     folds = np.asarray(folds)
     if folds.shape != (len(train),):
         raise UsageError(f"folds has shape {list(folds.shape)}, not [{len(train)}]: give one number per sample")
-    names = np.unique(folds)
-    if len(names) < 2:
+    if len(np.unique(folds)) < 2:
         raise UsageError("one fold alone leaves nothing to fit on", hint="give at least two folds")
-    indices = [np.flatnonzero(folds == name) for name in names]
     parts: list[list[Judgement]] = [[] for _ in seeds]
-    for index in indices:
+    rows = []
+    for rest, index in splits(folds):
+        rows.append(index)
         held_out = train.take(index)
-        rest = train.take(np.setdiff1d(np.arange(len(train)), index))
-        fitted = fit_head(head, rest, None, seeds=seeds, device=device)
+        fitted = fit_head(head, train.take(rest), None, seeds=seeds, device=device)
         judged: dict[int, Judgement] = {}  # a head that the seed does not change is one object, predicted once
         for part, one in zip(parts, fitted, strict=True):
             if id(one) not in judged:
                 judged[id(one)] = one.predict(held_out)
             part.append(judged[id(one)])
-    order = np.argsort(np.concatenate(indices), kind="stable")
+    order = np.argsort(np.concatenate(rows), kind="stable")
     return [_joined(part, order) for part in parts]
 
 

@@ -104,10 +104,7 @@ class Svr(Classical):
 
 def fitted(model: Any, x: np.ndarray, train: FeatureSet, scale: Scale) -> Any:
     """`model`, after standardisation where asked and before calibration where the target is binary, fitted to train."""
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
-    pipeline = make_pipeline(StandardScaler(), model) if scale == "standard" else make_pipeline(model)
+    pipeline = scaled(model, scale)
     if train.target_kind != "binary":
         return pipeline.fit(x, train.score)
     from sklearn.calibration import CalibratedClassifierCV
@@ -118,6 +115,14 @@ def fitted(model: Any, x: np.ndarray, train: FeatureSet, scale: Scale) -> Any:
         return pipeline.fit(x, y)
     folds: dict[str, Any] = {"ensemble": False, "cv": min(5, rarest)}
     return CalibratedClassifierCV(pipeline, **folds).fit(x, y)
+
+
+def scaled(model: Any, scale: Scale) -> Any:
+    """A pipeline of `model` alone, or after standardisation."""
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    return make_pipeline(StandardScaler(), model) if scale == "standard" else make_pipeline(model)
 
 
 def estimator(model: Any) -> Any:

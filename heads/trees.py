@@ -120,10 +120,13 @@ class LightGbm(Classical):
         demand(self, "l2", self.l2 >= 0, "a number from 0 on")
 
     def train(self, x: np.ndarray, train: FeatureSet, seed: int) -> Any:
+        return self.boosted(x, train.score, seed, objective="binary" if train.target_kind == "binary" else "regression")
+
+    def boosted(self, x: np.ndarray, y: np.ndarray, seed: int, group: list[int] | None = None, **more: Any) -> Any:
+        """The trees of x [N, D] and labels y [N]. `group`: sizes of queries, `more`: parameters of LightGBM."""
         import lightgbm
 
         parameters = {
-            "objective": "binary" if train.target_kind == "binary" else "regression",
             "learning_rate": self.rate,
             "num_leaves": self.leaves,
             "min_data_in_leaf": self.min_leaf,
@@ -134,8 +137,9 @@ class LightGbm(Classical):
             "force_row_wise": True,
             "num_threads": 1,
             "verbosity": -1,
+            **more,
         }
-        data = lightgbm.Dataset(x, train.score, params=parameters)
+        data = lightgbm.Dataset(x, y, group=group, params=parameters)
         return lightgbm.train(parameters, data, num_boost_round=self.rounds)
 
     def judge(self, model: Any, x: np.ndarray, data: FeatureSet) -> Judgement:  # noqa: ARG002

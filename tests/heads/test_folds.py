@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -12,6 +12,7 @@ import pytest
 from aqa.errors import UsageError
 from aqa.heads import FeatureSet, Judgement, Needs, make_head, out_of_fold
 from aqa.heads.check_data import synthetic
+from aqa.heads.folds import inner_folds, splits
 
 TRAIN = synthetic(make_head("svr").needs, 12, seed=0, prefix="train")
 FOLDS = np.array([2, 0, 1, 2, 0, 1, 2, 0, 1, 2, 0, 1])
@@ -103,3 +104,32 @@ def test_a_head_that_the_seed_does_not_change_is_fitted_and_asked_once(monkeypat
 def test_folds_that_do_not_fit_are_refused(folds: np.ndarray) -> None:
     with pytest.raises(UsageError):
         out_of_fold(Head(), TRAIN, folds=folds, seeds=[0])
+
+
+def test_folds_inside_train_divide_no_subject() -> None:
+    people = tuple(f"subject {i % 7}" for i in range(12))
+    folds = inner_folds(replace(TRAIN, subject=people))
+    assert set(folds) == set(range(5))
+    assert all(len({folds[i] for i in range(12) if people[i] == one}) == 1 for one in people)
+    some = inner_folds(replace(TRAIN, subject=("a", "a", "a", *("",) * 9)))
+    assert len(set(some[:3])) == 1
+    assert np.bincount(some).tolist() == [3, 3, 2, 2, 2]
+
+
+def test_folds_inside_train_of_nobody_or_of_one_person_divide_samples() -> None:
+    nobody = inner_folds(replace(TRAIN, subject=()))
+    assert np.bincount(nobody).tolist() == [3, 3, 2, 2, 2]
+    np.testing.assert_array_equal(inner_folds(replace(TRAIN, subject=("one",) * 12)), nobody)
+    np.testing.assert_array_equal(inner_folds(TRAIN.take([4])), [0])
+    assert sorted(inner_folds(replace(TRAIN, subject=()).take([4, 5, 6]))) == [0, 1, 2]
+
+
+def test_folds_inside_train_do_not_depend_on_the_order() -> None:
+    order = np.random.default_rng(0).permutation(12)
+    np.testing.assert_array_equal(inner_folds(TRAIN.take(order)), inner_folds(TRAIN)[order])
+
+
+def test_splits_are_the_rows_of_a_fold_and_of_the_others() -> None:
+    found = [(rest.tolist(), fold.tolist()) for rest, fold in splits(np.array([4, 1, 4, 7]))]
+    assert found == [([0, 2, 3], [1]), ([1, 3], [0, 2]), ([0, 1, 2], [3])]
+    assert list(splits(np.zeros(3))) == []
