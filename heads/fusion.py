@@ -1,7 +1,7 @@
 """Several streams for a head that takes one: late fusion. One head per stream, and the mean of their judgements.
 
-Heads that take several streams at once (`Needs.streams` above 1, `Needs.further_streams`) are not fused. The weights are
-equal: weights learned on train are what `stack` is for.
+Heads that take several streams at once (`Needs.streams` above 1, or `Needs.further_streams`) are not fused. The weights
+are equal: weights learned on train are what `stack` is for.
 """
 
 from __future__ import annotations
