@@ -75,6 +75,7 @@ HEADS: dict[str, str] = {
     "pseudo-label": "aqa.heads.consistency:PseudoLabel",
     "vat": "aqa.heads.consistency:Vat",
     "mean-teacher": "aqa.heads.consistency:MeanTeacher",
+    "t2cr": "aqa.heads.t2cr:T2cr",
 }
 
 

@@ -82,7 +82,8 @@ def lacking(data: FeatureSet, needs: Needs) -> Iterator[tuple[str, FeatureSet]]:
     if needs.streams:
         stream = next(iter(data.streams.values()))
         yield "no stream", replace(data, streams={})
-        yield "one stream too many", replace(data, streams={**data.streams, "another": stream})
+        more = {f"another{k}": stream for k in range(needs.further_streams + 1)}
+        yield "one stream too many", replace(data, streams={**data.streams, **more})
         lengths = [int(n) for n in stream.lengths]
         yield "a sample without enough clips", with_lengths(data, [*lengths[:-1], max(needs.clips, 1) - 1])
         if needs.shape is not None:

@@ -4,7 +4,7 @@ Quality Assessment, ICCV 2021): how much better is this than a train sample whos
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -12,11 +12,12 @@ from torch import Tensor, nn
 
 from .base import FeatureSet, Needs
 from .batches import Batch, exemplars_of, only
+from .compared import Compared
 from .config import demand
-from .exemplars import Bank, By, choose_by
+from .exemplars import Bank
 from .layers import LinearCopies, mean_clips
 from .noise import Noise
-from .torch_head import Published, Spec, Step, TorchHead, Units
+from .torch_head import Published, Spec, Step, Units
 
 DEPTH, WIDTH = 4, 256  # splits from the root to a leaf; numbers per node
 LEAVES = 2**DEPTH
@@ -71,7 +72,7 @@ class CoreNet(nn.Module):
 
 
 @dataclass(frozen=True)
-class Core(TorchHead):
+class Core(Compared):
     """Every sample is paired with a random other one of its group and judged in both directions; a test sample is
     compared with `votes` train samples, and the score is the mean of what they say (spread: their standard deviation,
     which is how much they disagree and not how wrong they are).
@@ -104,30 +105,15 @@ class Core(TorchHead):
 
     batch: int = 4
     weight_decay: float = 1e-5
-    votes: int = 10
-    by: Literal["auto", "difficulty", "kind", "any"] = "auto"
-    use_difficulty: bool = True
     theta: float | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        demand(self, "votes", self.votes >= 1, "1 or more")
         demand(self, "theta", self.theta is None or self.theta > 0, "a number above 0, or none")
-
-    def models_mark(self, train: FeatureSet) -> bool:
-        return self.use_difficulty and train.times_difficulty and bool((train.difficulty > 0).all())
 
     def mark_range(self, train: FeatureSet, marks: np.ndarray) -> tuple[float, float]:
         low, high = super().mark_range(train, marks)
         return (low, high) if self.theta is None else (low, low + self.theta)
-
-    def bank(self, train: FeatureSet) -> Bank:
-        return Bank.of(train, self.grouping(train), self.votes)
-
-    def grouping(self, train: FeatureSet) -> By:
-        if self.by != "auto":
-            return self.by
-        return choose_by(train) if self.use_difficulty else "any"
 
     def constants(self, train: FeatureSet, marks: np.ndarray, width: float) -> dict[str, Any]:
         groups = Bank.of(train, self.grouping(train), 1).groups()

@@ -1,7 +1,7 @@
 """Several streams for a head that takes one: late fusion. One head per stream, and the mean of their judgements.
 
-Heads that take several streams at once (`Needs.streams` above 1) are not fused. The weights are equal: weights learned
-on train are what `stack` is for.
+Heads that take several streams at once (`Needs.streams` above 1, or `Needs.further_streams`) are not fused. The weights
+are equal: weights learned on train are what `stack` is for.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ FUSION_JSON = "fusion.json"
 
 def fuses(head: Head, data: FeatureSet) -> bool:
     """Whether `head` is fitted on each stream of `data` apart."""
-    return head.needs.streams == 1 and len(data.streams) > 1
+    return head.needs.streams == 1 and not head.needs.further_streams and len(data.streams) > 1
 
 
 def unmet(head: Head, data: FeatureSet, *, judging: bool = False) -> list[str]:

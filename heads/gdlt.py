@@ -20,6 +20,15 @@ from .torch_head import Published, Spec, Step, TorchHead, Units
 
 GRADES = 4
 
+ORIGINAL = {
+    "optimiser": "sgd",
+    "lr": 0.01,
+    "weight_decay": 1e-4,
+    "schedule": "cosine",
+    "batch": 32,
+    "dropout": 0.3,
+}
+
 
 class GdltNet(nn.Module):
     """Clips -> projection -> encoder; four learned grades ask it through two decoder layers; the score is the mean of
@@ -57,34 +66,36 @@ class Gdlt(TorchHead):
     """Squared error of the score plus `triplet` times a hardest triplet loss that keeps the grades apart.
 
     Defaults: the AQA benchmark's (Adam 1e-4, weight decay 1e-5, batch 4, 100 epochs, no dropout, 68 clips in a row in
-    training and all in the test). The original is `published`. `theta`: the highest grade, above 0 for the lowest, in
-    the benchmark 30 times the difficulty for dives; by default the grades span the target's range, or 0 to 1.1 times
-    the highest mark of train where marks are modelled (`use_difficulty`). No score can leave the range of the grades.
-    `divisor` of the error, in points.
+    training and all in the test). `published`: the original on Rhythmic Gymnastics and Fis-V, which it was made for,
+    and the benchmark on all other sets. `theta`: the highest grade, above 0 for the lowest, in the benchmark 30 times
+    the difficulty for dives; by default the grades span the target's range, or 0 to 1.1 times the highest mark of train
+    where marks are modelled (`use_difficulty`). No score can leave the range of the grades. `divisor` of the error, in
+    points.
     """
 
     name = "gdlt"
     needs = Needs(together=True, validates=True)
     published: ClassVar[Published] = {
-        "": {
-            "optimiser": "sgd",
-            "lr": 0.01,
-            "weight_decay": 1e-4,
-            "schedule": "cosine",
-            "batch": 32,
-            "dropout": 0.3,
-            "scale": "none",
-            "select": "test",
-        },
-        "rhythmic-gymnastics": {"theta": 25.0, "divisor": 25.0},
+        "": {"scale": "none", "select": "test"},
+        "rhythmic-gymnastics": {**ORIGINAL, "theta": 25.0, "divisor": 25.0},
         "rhythmic-gymnastics/Ball": {"epochs": 250},
         "rhythmic-gymnastics/Clubs": {"epochs": 400},
         "rhythmic-gymnastics/Hoop": {"epochs": 500},
         "rhythmic-gymnastics/Ribbon": {"epochs": 150},
         # The divisor is that of PAMFN, which trained the same head.
-        "fis-v": {"crop": 124, "dropout": 0.7, "triplet": 0.5, "theta": 45.0, "divisor": 45.0},
+        "fis-v": {**ORIGINAL, "crop": 124, "dropout": 0.7, "triplet": 0.5, "theta": 45.0, "divisor": 45.0},
         "fis-v/tes": {"epochs": 320},
         "fis-v/pcs": {"epochs": 400},
+        "mtl-aqa": {"theta": 30.0},
+        "finediving": {"theta": 30.0},
+        "logo": {"theta": 100.0},
+        # Scores are scaled to 0..100 there, by ranges that the protocol has too: a hundredth of the range as the unit.
+        "aqa-7/diving": {"divisor": 0.81},
+        "aqa-7/gym_vault": {"divisor": 0.0457},
+        "aqa-7/ski_big_air": {"divisor": 0.42},
+        "aqa-7/snowboard_big_air": {"divisor": 0.42},
+        "aqa-7/sync_diving_3m": {"divisor": 0.5868},
+        "aqa-7/sync_diving_10m": {"divisor": 0.4956},
     }
 
     batch: int = 4

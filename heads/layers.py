@@ -29,6 +29,14 @@ def crop_clips(x: Tensor, mask: Tensor, clips: int, noise: Noise) -> tuple[Tenso
     return x.gather(1, index[..., None].expand(-1, -1, x.shape[2])), mask.gather(1, index)
 
 
+def resample_clips(x: Tensor, mask: Tensor, clips: int) -> Tensor:
+    """`clips` clips of each sample at even distances from its first to its last, the nearest there are, [B, clips, D]:
+    the sample itself where it has so many; shorter ones repeat clips, longer ones leave some out."""
+    last, gaps = mask.sum(dim=1, keepdim=True) - 1, max(clips - 1, 1)
+    index = (2 * torch.arange(clips, device=x.device) * last + gaps) // (2 * gaps)
+    return x.gather(1, index[..., None].expand(-1, -1, x.shape[2]))
+
+
 class LinearCopies(nn.Module):
     """`copies` linear layers as one batched product, each initialised as `nn.Linear`."""
 

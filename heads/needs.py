@@ -95,12 +95,16 @@ class FittedOn:
 
 def _streams(head: Head, data: FeatureSet) -> list[str]:
     needs, names, lacks = head.needs, list(data.streams), []
+    most = needs.streams + needs.further_streams
     if len(names) < needs.streams:
         takes = f"{needs.streams} stream{'s' * (needs.streams > 1)}"
         lacks.append(f"it takes {takes} of features, got {', '.join(names) or 'none'}")
-    elif len(names) > needs.streams:
-        takes = "one stream" if needs.streams == 1 else f"{needs.streams} streams"
+    elif len(names) > most:
+        takes = "one stream" if most == 1 else f"{'at most ' * (most > needs.streams)}{most} streams"
         lacks.append(f"it takes {takes} at once, got {len(names)}: {', '.join(names)}")
+    elif needs.further_streams and len({stream.shape for stream in data.streams.values()}) > 1:
+        got = _listed({name: stream.shape for name, stream in data.streams.items()})
+        lacks.append(f"it takes streams of one backbone, all of one shape, got {got}")
     for name, stream in data.streams.items():
         if needs.shape is not None and len(stream.shape) != needs.shape:
             wanted = _FEATURE.get(needs.shape, f"{needs.shape} dimensions")

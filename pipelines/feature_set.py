@@ -40,9 +40,16 @@ def feature_set(
     )
 
 
+def by_stream(stores: Sequence[FeatureStore]) -> dict[str, FeatureStore]:
+    """The stores by the names that heads know them by: their streams, with the digits of the fingerprint
+    ("i3d@1a2b3c4d") where several are of one stream."""
+    names = [store.stream for store in stores]
+    return {store.name if names.count(store.stream) > 1 else store.stream: store for store in stores}
+
+
 def read_streams(stores: Sequence[FeatureStore], ids: Sequence[str]) -> dict[str, Ragged]:
-    """The features of `ids` from every store, under the stores' stream names."""
-    return {store.stream: Ragged(*store.read(ids)) for store in stores}
+    """The features of `ids` from every store, under the names of `by_stream`."""
+    return {name: Ragged(*store.read(ids)) for name, store in by_stream(stores).items()}
 
 
 def usable_ids(dataset: Dataset, stores: Sequence[FeatureStore], ids: Sequence[str], allow_missing: bool) -> list[str]:

@@ -17,6 +17,7 @@ from ..heads.base import FeatureSet, Fitted, Judgement
 from ..leaderboard.labels import label_columns, label_metrics
 from ..leaderboard.metrics import metrics
 from ..leaderboard.runs import Prediction, read_run, write_run
+from .feature_set import by_stream
 from .jobs import Job, folds_of
 from .versions import versions
 
@@ -131,11 +132,11 @@ def _info(job: Job, one: Fitted) -> dict[str, Any]:
         "parameters": info.pop("parameters", None),
         "fitted": info,
         "streams": {
-            store.stream: {
+            name: {
                 "fingerprint": store.fingerprint.to_json(),
                 "weights_file": store.provenance.get("weights_file"),
             }
-            for store in job.stores
+            for name, store in by_stream(job.stores).items()
         },
         "dataset_digest": job.dataset.digest(),
         "device": job.device,

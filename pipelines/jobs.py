@@ -15,7 +15,7 @@ from ..catalog.base import PAPER, Dataset, Fold, Protocol, Range, Target
 from ..errors import MissingExtra, StoreError, UnknownName, UnmetNeeds, UsageError
 from ..heads.base import FeatureSet, Head
 from ..leaderboard.runs import RunKey
-from .feature_set import feature_set, read_streams, usable_ids
+from .feature_set import by_stream, feature_set, read_streams, usable_ids
 
 if TYPE_CHECKING:
     from ..cache.store import FeatureStore
@@ -90,13 +90,13 @@ class Job:
         """The run of one seed."""
         identity = {
             "config": heads_room.config_of(self.head),
-            "fingerprints": {store.stream: store.fingerprint.digest for store in self.stores},
+            "fingerprints": {name: store.fingerprint.digest for name, store in by_stream(self.stores).items()},
             "samples": self._samples_digest,
             "held_out": self.held_out if self.head.needs.validates else None,
         }
         if self.labelled < 1:
             identity["labelled"] = self.labelled
-        names = tuple(store.stream for store in self.stores)
+        names = tuple(by_stream(self.stores))
         where = (self.dataset.name, self.protocol.name, self.target.name, self.fold.group)
         return RunKey(*where, names, self.head.name, identity, self.index, seed)
 

@@ -51,7 +51,7 @@ def judge_media(
     extractions = _extractions(info, weights)
     media = _media(path, start, stop)
     ids = [str(one.path) for one in media]
-    jobs = [one.job(one.stream) for one in extractions.values()]
+    jobs = [one.job(name) for name, one in extractions.items()]
     found: dict[str, dict[str, Done]] = {}
     failed: list[str] = []
     if jobs:

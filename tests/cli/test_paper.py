@@ -9,9 +9,12 @@ import numpy as np
 import pytest
 
 from aqa import heads
+from aqa.catalog.aqa7 import PUBLISHED
 from aqa.heads.gdlt import Gdlt
 
 APPARATUS = {"Ball": 250, "Clubs": 400, "Hoop": 500, "Ribbon": 150}  # epochs of GDLT
+SGD = {"optimiser": "sgd", "lr": 0.01, "weight_decay": 1e-4, "schedule": "cosine", "batch": 32, "margin": 1}  # of GDLT
+ADAM = {"optimiser": "adam", "lr": 1e-4, "weight_decay": 1e-5, "batch": 4, "epochs": 100, "dropout": 0, "scale": "none"}
 FEW = {"Ball": 4, "Clubs": 3, "Hoop": 5, "Ribbon": 2}
 
 
@@ -28,13 +31,20 @@ FEW = {"Ball": 4, "Clubs": 3, "Hoop": 5, "Ribbon": 2}
         ("core", ("mtl-aqa", "", "score"), {"lr": 1e-3, "batch": 2, "theta": 30, "epochs": 200, "votes": 10}),
         ("core", ("aqa-7", "diving", "score"), {"lr": 1e-3, "batch": 4, "theta": None, "weight_decay": 0}),
         ("dae-core", ("mtl-aqa", "", "score"), {"theta": 30, "loss_kind": "released", "calibrate": False}),
-        ("gdlt", ("fis-v", "", "tes"), {"crop": 124, "dropout": 0.7, "epochs": 320, "triplet": 0.5}),
-        ("gdlt", ("fis-v", "", "pcs"), {"crop": 124, "epochs": 400, "optimiser": "sgd", "schedule": "cosine"}),
+        ("t2cr", ("mtl-aqa", "", "score"), {"lr": 1e-3, "weight_decay": 0, "batch": 3, "epochs": 200, "votes": 10}),
+        ("t2cr", ("finediving", "", "score"), {"batch": 2, "by": "kind", "scale": "none", "select": "test"}),
+        ("gdlt", ("fis-v", "", "tes"), {**SGD, "crop": 124, "dropout": 0.7, "epochs": 320, "triplet": 0.5}),
+        ("gdlt", ("fis-v", "", "pcs"), {**SGD, "crop": 124, "dropout": 0.7, "epochs": 400, "theta": 45, "divisor": 45}),
+        ("gdlt", ("mtl-aqa", "", "score"), {**ADAM, "theta": 30, "divisor": 1}),
+        ("gdlt", ("finediving", "", "score"), {**ADAM, "theta": 30, "divisor": 1}),
+        ("gdlt", ("logo", "", "score"), {**ADAM, "theta": 100, "divisor": 1}),
+        ("gdlt", ("aqa-7", "diving", "score"), {**ADAM, "theta": None, "divisor": 0.81}),
+        ("gdlt", ("jigsaws", "Suturing", "grs"), {**ADAM, "theta": None, "divisor": 1}),
         *(
             (
                 "gdlt",
                 ("rhythmic-gymnastics", group, "total"),
-                {"crop": 68, "epochs": epochs, "batch": 32, "divisor": 25},
+                {**SGD, "crop": 68, "epochs": epochs, "dropout": 0.3, "triplet": 1, "theta": 25, "divisor": 25},
             )
             for group, epochs in APPARATUS.items()
         ),
@@ -44,6 +54,11 @@ FEW = {"Ball": 4, "Clubs": 3, "Hoop": 5, "Ribbon": 2}
 def test_settings_are_those_of_the_specifications(head: str, place: tuple[str, str, str], facts: dict[str, object]):
     made = heads.make_head(head, {}, heads.published(head, *place))
     assert {name: getattr(made, name) for name in facts} == facts
+
+
+def test_the_unit_of_gdlt_on_aqa_7_is_a_hundredth_of_the_range():
+    for sport, (low, high) in PUBLISHED.items():
+        assert heads.published("gdlt", "aqa-7", sport, "score")["divisor"] == pytest.approx((high - low) / 100)
 
 
 def test_epochs_of_each_apparatus_and_one_average(aqa, value, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -31,6 +31,7 @@ GRADIENT_HEADS: list[tuple[str, dict[str, str]]] = [
     ("pseudo-label", {"hidden": "8"}),
     ("vat", {"hidden": "8"}),
     ("mean-teacher", {"hidden": "8"}),
+    ("t2cr", {"votes": "3"}),
 ]
 
 

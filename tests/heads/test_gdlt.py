@@ -15,7 +15,7 @@ from aqa.heads import FeatureSet, make_head
 from aqa.heads.batches import Batch
 from aqa.heads.gdlt import Gdlt, GdltNet, grade_triplets
 from aqa.heads.noise import Live
-from aqa.heads.torch_head import Spec, Step, built
+from aqa.heads.torch_head import Spec, Step, built, spec_of
 
 STEP = Step(0, 0)
 MakeSpec = Callable[..., Spec]
@@ -112,6 +112,22 @@ def test_the_loss_is_squared_error_of_the_score_and_triplets(make_spec: MakeSpec
     mark, grades = published(net.train())(whole.streams["x"])
     said = (mark * five.difficulty if times_difficulty else mark).detach().numpy()
     wanted = ((said - five.score.numpy()) ** 2).mean() + 0.7 * triplets(grades.detach().numpy(), 1.0)
+    assert head.loss(net, whole, noise(), STEP).item() == pytest.approx(wanted, abs=1e-9)
+
+
+def test_theta_and_divisor_make_the_original_of_scores_over_25_and_grades_from_0_to_1(
+    make_spec: MakeSpec, five: Batch, dives: Callable[..., FeatureSet]
+):
+    head = Gdlt(theta=25.0, divisor=25.0, use_difficulty=False)
+    spec = spec_of(head, dives(12))
+    assert (spec.low, spec.high) == (0, 25)
+    net = net_of(make_spec, head, low=spec.low, high=spec.high)
+    assert (net.weights / 25).tolist() == pytest.approx([0, 1 / 3, 2 / 3, 1])
+    whole = five._replace(masks={"x": torch.ones(5, 4, dtype=torch.bool)})
+    net.weights /= 25
+    share, grades = published(net.train())(whole.streams["x"])
+    net.weights *= 25
+    wanted = (share - five.score / 25).square().mean().item() + triplets(grades.detach().numpy(), 1.0)
     assert head.loss(net, whole, noise(), STEP).item() == pytest.approx(wanted, abs=1e-9)
 
 

@@ -23,13 +23,21 @@ class Demanding:
     fit = load = None
 
 
+@dataclass(frozen=True)
+class Again(Demanding):
+    """Takes one stream, and the same backbone's features of other clips."""
+
+    needs: ClassVar[Needs] = Needs(further_streams=1)
+
+
 DATA = synthetic(Demanding.needs, 6, seed=0, prefix="s")
 HEAD: object = Demanding()
+AGAIN: object = Again()
 SVR = make_head("svr")
 
 
-def said(data: object) -> list[str]:
-    return unmet(HEAD, data)  # pyright: ignore[reportArgumentType]
+def said(data: object, head: object = HEAD) -> list[str]:
+    return unmet(head, data)  # pyright: ignore[reportArgumentType]
 
 
 def test_data_that_has_everything() -> None:
@@ -42,6 +50,15 @@ def test_each_thing_that_is_missing_is_said_in_words() -> None:
     assert said(replace(DATA, streams=only)) == ["it takes 2 streams of features, got i3d"]
     three = {**DATA.streams, "pose": DATA.streams["stream0"]}
     assert said(replace(DATA, streams=three)) == ["it takes 2 streams at once, got 3: stream0, stream1, pose"]
+    two = {"i3d": DATA.streams["stream0"], "thin": DATA.streams["stream0"]}
+    assert all(said(replace(DATA, streams=streams), AGAIN) == [] for streams in (only, two))
+    assert said(replace(DATA, streams=three), AGAIN) == [
+        "it takes at most 2 streams at once, got 3: stream0, stream1, pose"
+    ]
+    wide = Ragged(np.zeros((8, 13)), np.array([0, 8]))
+    assert said(replace(DATA, streams={**only, "c3d": wide}), AGAIN) == [
+        "it takes streams of one backbone, all of one shape, got 'i3d' [12], 'c3d' [13]"
+    ]
     short = with_lengths(DATA, [5, 3, 5, 5, 2, 5])
     assert (
         said(short)[0]
