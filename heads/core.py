@@ -16,7 +16,7 @@ from .config import demand
 from .exemplars import Bank, By, choose_by
 from .layers import LinearCopies, mean_clips
 from .noise import Noise
-from .torch_head import Published, Spec, Step, TorchHead, Units
+from .torch_head import Published, Spec, Step, TorchHead, Units, marks_known
 
 DEPTH, WIDTH = 4, 256  # splits from the root to a leaf; numbers per node
 LEAVES = 2**DEPTH
@@ -115,7 +115,7 @@ class Core(TorchHead):
         demand(self, "theta", self.theta is None or self.theta > 0, "a number above 0, or none")
 
     def models_mark(self, train: FeatureSet) -> bool:
-        return self.use_difficulty and train.times_difficulty and bool((train.difficulty > 0).all())
+        return self.use_difficulty and marks_known(train)
 
     def mark_range(self, train: FeatureSet, marks: np.ndarray) -> tuple[float, float]:
         low, high = super().mark_range(train, marks)

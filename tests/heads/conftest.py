@@ -26,6 +26,7 @@ GRADIENT_HEADS: list[tuple[str, dict[str, str]]] = [
     ("musdl", {"decode": "expectation"}),
     ("core", {"votes": "3"}),
     ("gdlt", {"dropout": "0.2", "crop": "3", "heads": "2"}),
+    ("attention", {"hidden": "32"}),
 ]
 
 
