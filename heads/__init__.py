@@ -68,6 +68,7 @@ HEADS: dict[str, str] = {
     "core": "aqa.heads.core:Core",
     "gdlt": "aqa.heads.gdlt:Gdlt",
     "attention": "aqa.heads.attention:Attention",
+    "hgcn": "aqa.heads.hgcn:Hgcn",
 }
 
 

@@ -27,6 +27,7 @@ GRADIENT_HEADS: list[tuple[str, dict[str, str]]] = [
     ("core", {"votes": "3"}),
     ("gdlt", {"dropout": "0.2", "crop": "3", "heads": "2"}),
     ("attention", {"hidden": "32"}),
+    ("hgcn", {"groups": "2", "crop": "3"}),
 ]
 
 
