@@ -76,6 +76,8 @@ HEADS: dict[str, str] = {
     "vat": "aqa.heads.consistency:Vat",
     "mean-teacher": "aqa.heads.consistency:MeanTeacher",
     "t2cr": "aqa.heads.t2cr:T2cr",
+    "attention": "aqa.heads.attention:Attention",
+    "hgcn": "aqa.heads.hgcn:Hgcn",
 }
 
 

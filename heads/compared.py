@@ -8,7 +8,7 @@ from typing import Literal
 from .base import FeatureSet
 from .config import demand
 from .exemplars import Bank, By, choose_by
-from .torch_head import TorchHead
+from .torch_head import TorchHead, marks_known
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Compared(TorchHead):
         demand(self, "votes", self.votes >= 1, "1 or more")
 
     def models_mark(self, train: FeatureSet) -> bool:
-        return self.use_difficulty and train.times_difficulty and bool((train.difficulty > 0).all())
+        return self.use_difficulty and marks_known(train)
 
     def bank(self, train: FeatureSet) -> Bank:
         return Bank.of(train, self.grouping(train), self.votes)

@@ -16,7 +16,7 @@ from .batches import Batch, only
 from .config import demand
 from .layers import MaskedBatchNorm, TransformerLayer, crop_clips
 from .noise import Noise
-from .torch_head import Published, Spec, Step, TorchHead, Units
+from .torch_head import Published, Spec, Step, TorchHead, Units, marks_known
 
 GRADES = 4
 
@@ -119,7 +119,7 @@ class Gdlt(TorchHead):
         demand(self, "divisor", self.divisor > 0, "a number above 0")
 
     def models_mark(self, train: FeatureSet) -> bool:
-        return self.use_difficulty and train.times_difficulty and bool((train.difficulty > 0).all())
+        return self.use_difficulty and marks_known(train)
 
     def mark_range(self, train: FeatureSet, marks: np.ndarray) -> tuple[float, float]:
         return super().mark_range(train, marks) if self.theta is None else (0.0, self.theta)

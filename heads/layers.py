@@ -19,12 +19,13 @@ def mean_clips(x: Tensor, mask: Tensor) -> Tensor:
     return torch.einsum("bt,bt...->b...", there / there.sum(dim=1, keepdim=True), x)
 
 
-def crop_clips(x: Tensor, mask: Tensor, clips: int, noise: Noise) -> tuple[Tensor, Tensor]:
-    """`clips` clips in a row from a random start, x [B, clips, D] and its mask; shorter samples stay whole."""
+def crop_clips(x: Tensor, mask: Tensor, clips: int, noise: Noise | None) -> tuple[Tensor, Tensor]:
+    """`clips` clips in a row from a random start, without noise from the middle, x [B, clips, D] and its mask; shorter
+    samples stay whole."""
     if x.shape[1] <= clips:
         return x, mask
     spare = (mask.sum(dim=1) - clips).clamp(min=0)
-    start = (noise.uniform(len(x)) * (spare + 1)).long().minimum(spare)
+    start = spare // 2 if noise is None else (noise.uniform(len(x)) * (spare + 1)).long().minimum(spare)
     index = start[:, None] + torch.arange(clips, device=x.device)
     return x.gather(1, index[..., None].expand(-1, -1, x.shape[2])), mask.gather(1, index)
 
@@ -40,15 +41,30 @@ def resample_clips(x: Tensor, mask: Tensor, clips: int) -> Tensor:
 class LinearCopies(nn.Module):
     """`copies` linear layers as one batched product, each initialised as `nn.Linear`."""
 
-    def __init__(self, copies: int, inputs: int, outputs: int) -> None:
+    def __init__(self, copies: int, inputs: int, outputs: int, *, bias: bool = True) -> None:
         super().__init__()
         bound = 1 / math.sqrt(inputs)
         self.weight = nn.Parameter(torch.empty(copies, inputs, outputs).uniform_(-bound, bound))
-        self.bias = nn.Parameter(torch.empty(copies, 1, outputs).uniform_(-bound, bound))
+        self.bias = nn.Parameter(torch.empty(copies, 1, outputs).uniform_(-bound, bound)) if bias else None
 
     def forward(self, x: Tensor) -> Tensor:
         """[copies, B, inputs], or [1, B, inputs] for the same input to all -> [copies, B, outputs]."""
-        return torch.baddbmm(self.bias, x.expand(len(self.weight), -1, -1), self.weight)
+        x = x.expand(len(self.weight), -1, -1)
+        return x @ self.weight if self.bias is None else torch.baddbmm(self.bias, x, self.weight)
+
+
+class GroupedLinear(nn.Module):
+    """A convolution of one clip in groups, [B, T, inputs] -> [B, T, outputs]: each group of outputs sees its group of
+    inputs alone. Initialised as `nn.Conv1d`."""
+
+    def __init__(self, inputs: int, outputs: int, groups: int, *, bias: bool = True) -> None:
+        super().__init__()
+        self.groups = groups
+        self.copies = LinearCopies(groups, inputs // groups, outputs // groups, bias=bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        rows = x.flatten(0, 1).unflatten(1, (self.groups, -1)).transpose(0, 1)
+        return self.copies(rows).transpose(0, 1).flatten(1).unflatten(0, x.shape[:2])
 
 
 class MaskedBatchNorm(nn.Module):

@@ -21,7 +21,7 @@ from .batches import Batch, only
 from .config import demand
 from .layers import mean_clips
 from .noise import Noise
-from .torch_head import Spec, Step, TorchHead, Units
+from .torch_head import Spec, Step, TorchHead, Units, marks_known
 
 WIDTH = 256  # of what is said of a whole sample
 
@@ -85,7 +85,7 @@ class SemiSupervised(TorchHead):
         demand(self, "hidden", self.hidden >= 1, "1 or more")
 
     def models_mark(self, train: FeatureSet) -> bool:
-        return self.use_difficulty and train.times_difficulty and bool((train.difficulty > 0).all())
+        return self.use_difficulty and marks_known(train)
 
     def build(self, spec: Spec) -> SemiNet:
         return SemiNet(spec, self.hidden)

@@ -263,6 +263,11 @@ def built(head: TorchHead, spec: Spec, seed: int) -> nn.Module:
         return head.build(spec)
 
 
+def marks_known(train: FeatureSet) -> bool:
+    """Whether scores are a mark times the difficulty, and that is known for all."""
+    return train.times_difficulty and bool((train.difficulty > 0).all())
+
+
 def need_difficulty(head: TorchHead, data: FeatureSet) -> None:
     """Raises UnmetNeeds for samples whose difficulty is unknown or not above 0."""
     without = ~(data.difficulty > 0)

@@ -48,6 +48,17 @@ FEW = {"Ball": 4, "Clubs": 3, "Hoop": 5, "Ribbon": 2}
             )
             for group, epochs in APPARATUS.items()
         ),
+        ("hgcn", ("mtl-aqa", "", "score"), {"groups": 8, "batch": 2, "lr": 1e-4, "weight_decay": 1e-5, "divisor": 1}),
+        ("hgcn", ("finediving", "", "score"), {"groups": 8, "batch": 4, "weight_decay": 1e-5, "scale": "none"}),
+        ("hgcn", ("aqa-7", "diving", "score"), {"groups": 8, "batch": 4, "weight_decay": 1e-5, "epochs": 100}),
+        (
+            "hgcn",
+            ("rhythmic-gymnastics", "Ball", "total"),
+            {"groups": 1, "batch": 32, "weight_decay": 1e-4, "crop": 68},
+        ),
+        ("hgcn", ("fis-v", "", "tes"), {"groups": 1, "batch": 4, "weight_decay": 1e-4, "crop": 68, "mask": "released"}),
+        ("hgcn", ("logo", "", "score"), {"groups": 1, "batch": 4, "weight_decay": 1e-4, "crop": 48, "select": "test"}),
+        ("attention", ("mtl-aqa", "", "score"), {"batch": 8, "scale": "standard", "select": "val"}),
         ("ridge", ("mtl-aqa", "", "score"), {}),
     ],
 )

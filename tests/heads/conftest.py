@@ -32,6 +32,8 @@ GRADIENT_HEADS: list[tuple[str, dict[str, str]]] = [
     ("vat", {"hidden": "8"}),
     ("mean-teacher", {"hidden": "8"}),
     ("t2cr", {"votes": "3"}),
+    ("attention", {"hidden": "32"}),
+    ("hgcn", {"groups": "2", "crop": "3"}),
 ]
 
 

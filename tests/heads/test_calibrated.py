@@ -11,7 +11,7 @@ import pytest
 from aqa.heads import FeatureSet, Judgement, Ragged, load_head, make_head
 
 Dives = Callable[..., FeatureSet]
-HEADS = ["dae", "dae-mt", "dae-musdl", "dae-core", "usdl", "musdl"]
+HEADS = ["dae", "dae-mt", "dae-musdl", "dae-core", "usdl", "musdl", "hgcn"]
 
 
 def spread(judged: Judgement) -> np.ndarray:

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.func import functional_call, stack_module_state, vmap
 
-from aqa.heads.layers import Attention, MaskedBatchNorm, TransformerLayer, crop_clips, mean_clips
+from aqa.heads.layers import Attention, GroupedLinear, MaskedBatchNorm, TransformerLayer, crop_clips, mean_clips
 from aqa.heads.noise import Live
 
 
@@ -112,6 +112,25 @@ def test_layers_are_torchs_encoder_and_decoder(padded: tuple[torch.Tensor, torch
             assert torch.allclose(ours(x, mask)[mask], theirs(x, src_key_padding_mask=~mask)[mask])
 
 
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("groups", [1, 2, 4])
+def test_grouped_layer_is_torchs_convolution_of_one_clip(
+    padded: tuple[torch.Tensor, torch.Tensor], groups: int, bias: bool
+):
+    x, _ = padded
+    ours, theirs = GroupedLinear(8, 12, groups, bias=bias).double(), nn.Conv1d(8, 12, 1, groups=groups, bias=bias)
+    bound = (groups / 8) ** 0.5
+    for parameter, like in zip(ours.parameters(), theirs.parameters(), strict=True):
+        assert parameter.numel() == like.numel()
+        assert 0.5 * bound < parameter.abs().max() <= bound
+        assert 0.5 * bound < like.abs().max() <= bound
+    state = {"weight": ours.copies.weight.mT.flatten(0, 1)[..., None]}
+    if ours.copies.bias is not None:
+        state["bias"] = ours.copies.bias.flatten()
+    theirs.double().load_state_dict(state)
+    assert torch.allclose(ours(x), theirs(x.mT).mT)
+
+
 def test_crops_are_in_a_row_and_inside_the_sample():
     clips = torch.arange(6.0)[None, :, None].repeat(3, 1, 2)
     mask = torch.arange(6) < torch.tensor([6, 4, 2])[:, None]
@@ -127,6 +146,8 @@ def test_crops_are_in_a_row_and_inside_the_sample():
     assert {start[0] for start in starts} == {0, 1, 2, 3}
     assert {start[1] for start in starts} == {0, 1}
     assert {start[2] for start in starts} == {0}
+    middle, kept = crop_clips(clips, mask, 3, None)
+    assert middle[:, :, 0][kept].tolist() == [1, 2, 3, 0, 1, 2, 0, 1]
     noise = Live(torch.Generator())
     assert crop_clips(clips, mask, 6, noise)[0] is clips
     assert noise.asked == []
