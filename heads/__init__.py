@@ -67,6 +67,7 @@ HEADS: dict[str, str] = {
     "dae-core": "aqa.heads.dae_plugged:DaeCore",
     "core": "aqa.heads.core:Core",
     "gdlt": "aqa.heads.gdlt:Gdlt",
+    "cofinal": "aqa.heads.cofinal:Cofinal",
 }
 
 

@@ -169,7 +169,7 @@ def test_any_size_of_batch(name: str, settings: dict[str, str], batch: str, dive
 
 def test_gradients_reach_the_clips(name: str, settings: dict[str, str], dives: Dives):
     """What end-to-end training needs: build, loss and judge on clips that come out of a network."""
-    head, train = make_head(name, {**settings, "crop": "9"} if name == "gdlt" else settings), dives(6)
+    head, train = make_head(name, {**settings, "crop": "9"} if "crop" in settings else settings), dives(6)
     assert isinstance(head, TorchHead)
     spec = spec_of(head, train)
     net = built(head, spec, 0)
