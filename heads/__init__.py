@@ -68,6 +68,7 @@ HEADS: dict[str, str] = {
     "core": "aqa.heads.core:Core",
     "gdlt": "aqa.heads.gdlt:Gdlt",
     "cofinal": "aqa.heads.cofinal:Cofinal",
+    "tpt": "aqa.heads.tpt:Tpt",
 }
 
 

@@ -27,6 +27,7 @@ GRADIENT_HEADS: list[tuple[str, dict[str, str]]] = [
     ("core", {"votes": "3"}),
     ("gdlt", {"dropout": "0.2", "crop": "3", "heads": "2"}),
     ("cofinal", {"hidden": "64", "dropout": "0.2", "crop": "3", "heads": "2", "negative": "yes"}),
+    ("tpt", {"hidden": "64", "votes": "3", "parts": "3"}),
 ]
 
 
