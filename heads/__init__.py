@@ -78,6 +78,8 @@ HEADS: dict[str, str] = {
     "t2cr": "aqa.heads.t2cr:T2cr",
     "attention": "aqa.heads.attention:Attention",
     "hgcn": "aqa.heads.hgcn:Hgcn",
+    "cofinal": "aqa.heads.cofinal:Cofinal",
+    "tpt": "aqa.heads.tpt:Tpt",
 }
 
 

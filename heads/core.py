@@ -23,34 +23,55 @@ DEPTH, WIDTH = 4, 256  # splits from the root to a leaf; numbers per node
 LEAVES = 2**DEPTH
 
 
-class CoreNet(nn.Module):
-    """[exemplar, query, exemplar's mark] -> 256 -> a binary tree -> 16 leaves, each with its probability and the
-    position inside of it. 2,510,382 parameters with D = 1024.
+class Leaves(nn.Module):
+    """16 leaves: leaf k has the differences of marks from `low[k]` to `low[k] + width[k]`.
 
-    The nodes of a level are one batched product (the released code has grouped convolutions): each node gives the
-    logits of its two children and their features. Leaf k has the differences of marks from `low[k]` to `low[k] +
-    width[k]`.
+    A network over them says what it keeps of a sample's clips (`seen`), and what follows from that of an exemplar, that
+    of a query and the exemplar's mark [R] (`forward`): log-probabilities of the leaves [R, 16], and what each says, [R,
+    16, per_leaf], the position inside of it.
     """
 
     low: Tensor
     width: Tensor
     units: Units
 
-    def __init__(self, spec: Spec, per_leaf: int = 1) -> None:
+    def __init__(self, spec: Spec) -> None:
         super().__init__()
         self.units = Units(spec)
-        self.first = nn.Linear(2 * spec.width + 1, WIDTH)
-        self.nodes = nn.ModuleList(LinearCopies(2**d, WIDTH, 2 + 2 * WIDTH) for d in range(DEPTH))
-        self.leaf = LinearCopies(LEAVES, WIDTH, per_leaf)
         upper = torch.tensor(spec.constants["boundaries"], dtype=torch.get_default_dtype())
         edges = torch.cat([-upper.flip(0), upper[1:]])
         widths = edges.diff()
         self.register_buffer("low", edges[:-1].clone())
         self.register_buffer("width", torch.where(widths > 0, widths, 1.0))  # 1: an empty leaf, between equal bounds
 
+    def members(self, delta: Tensor) -> Tensor:
+        """One-hot [R, 16] of differences [R]: the leaf with low <= |delta| < high on the side of its sign, 0 on the
+        positive one; the outermost leaves take everything beyond them."""
+        inner = self.low[LEAVES // 2 + 1 :]
+        step = (delta.abs()[:, None] >= inner).sum(dim=1)
+        leaf = torch.where(delta >= 0, LEAVES // 2 + step, LEAVES // 2 - 1 - step)
+        return leaf[:, None] == torch.arange(LEAVES, device=delta.device)
+
+
+class CoreNet(Leaves):
+    """[exemplar, query, exemplar's mark] -> 256 -> a binary tree -> 16 leaves. 2,510,382 parameters with D = 1024.
+
+    The nodes of a level are one batched product (the released code has grouped convolutions): each node gives the
+    logits of its two children and their features.
+    """
+
+    def __init__(self, spec: Spec, per_leaf: int = 1) -> None:
+        super().__init__(spec)
+        self.first = nn.Linear(2 * spec.width + 1, WIDTH)
+        self.nodes = nn.ModuleList(LinearCopies(2**d, WIDTH, 2 + 2 * WIDTH) for d in range(DEPTH))
+        self.leaf = LinearCopies(LEAVES, WIDTH, per_leaf)
+
+    def seen(self, x: Tensor, mask: Tensor) -> Tensor:
+        """x [B, T, D], mask [B, T] -> [B, D]."""
+        return mean_clips(x, mask)
+
     def forward(self, exemplar: Tensor, query: Tensor, mark: Tensor) -> tuple[Tensor, Tensor]:
-        """Features [R, D] twice and the exemplar's mark [R] -> log-probabilities of the leaves [R, 16], and what each
-        says, [R, 16, per_leaf]: the position."""
+        """Features [R, D] twice and the exemplar's mark [R] -> as `Leaves` says."""
         units = self.units
         place = (mark - units.low) / (units.high - units.low)
         h = self.first(torch.cat([exemplar, query, place[:, None]], dim=1)).relu()[None]  # [nodes, R, 256]
@@ -61,14 +82,6 @@ class CoreNet(nn.Module):
             logs = split.transpose(1, 2).flatten(0, 1)
             h = out[..., 2:].relu().unflatten(-1, (2, WIDTH)).transpose(1, 2).flatten(0, 1)
         return logs.mT, self.leaf(h).transpose(0, 1)
-
-    def members(self, delta: Tensor) -> Tensor:
-        """One-hot [R, 16] of differences [R]: the leaf with low <= |delta| < high on the side of its sign, 0 on the
-        positive one; the outermost leaves take everything beyond them."""
-        inner = self.low[LEAVES // 2 + 1 :]
-        step = (delta.abs()[:, None] >= inner).sum(dim=1)
-        leaf = torch.where(delta >= 0, LEAVES // 2 + step, LEAVES // 2 - 1 - step)
-        return leaf[:, None] == torch.arange(LEAVES, device=delta.device)
 
 
 @dataclass(frozen=True)
@@ -119,13 +132,17 @@ class Core(Compared):
         groups = Bank.of(train, self.grouping(train), 1).groups()
         return {"boundaries": leaf_boundaries(marks, groups, width).tolist()}
 
-    def build(self, spec: Spec) -> CoreNet:
+    def build(self, spec: Spec) -> Leaves:
         return CoreNet(spec)
 
     def loss(self, net: Any, batch: Batch, noise: Noise, step: Step) -> Tensor:
-        exemplars = exemplars_of(batch)
-        query, other = mean_clips(*only(batch)), mean_clips(*only(exemplars))
-        mark, known = net.units.mark(batch), net.units.mark(exemplars)
+        query, other = net.seen(*only(batch)), net.seen(*only(exemplars_of(batch)))
+        return self.compared(net, batch, query, other, noise, step)
+
+    def compared(self, net: Any, batch: Batch, query: Tensor, other: Tensor, noise: Noise, step: Step) -> Tensor:
+        """Of the leaf and the position in it, in both directions; `query`, `other`: what was seen of the samples and of
+        their exemplars, [B, ...]."""
+        mark, known = net.units.mark(batch), net.units.mark(exemplars_of(batch))
         delta = torch.cat([mark - known, known - mark])
         logs, said = net(torch.cat([other, query]), torch.cat([query, other]), torch.cat([known, mark]))
         member = net.members(delta).to(delta.dtype)
@@ -149,7 +166,7 @@ def votes_of(net: Any, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
     """Each sample compared with its exemplars: the marks [B, votes] that come of it by the likeliest leaf, the width of
     that leaf [B, votes], and what it says [B, votes, per_leaf]."""
     exemplars = exemplars_of(batch)
-    query, other = mean_clips(*only(batch)), mean_clips(*only(exemplars))
+    query, other = net.seen(*only(batch)), net.seen(*only(exemplars))
     votes, known = len(other) // len(query), net.units.mark(exemplars)
     logs, said = net(other, query.repeat_interleave(votes, dim=0), known)
     leaf = logs.argmax(dim=1, keepdim=True)

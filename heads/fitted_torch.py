@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -25,6 +26,7 @@ from .torch_head import Spec, TorchHead, built, rows_for
 
 WEIGHTS = "head.safetensors"
 ROWS = 64  # samples per batch when judging
+CLIPS = 12_800  # of exemplars beside them, over all seeds; 64 samples with 10 exemplars of 20 clips have as many
 
 
 @dataclass(frozen=True)
@@ -109,8 +111,11 @@ def judge_all(
     `chosen` [N, M]: rows of `exemplars` for each sample. With `seeds` = (S,), `judge` takes and gives batches of S
     seeds, [S, B, ...], and `chosen` is [S, N, M].
     """
-    parts = []
-    for part in torch.arange(len(rows.score), device=rows.score.device).split(ROWS):
+    parts, size = [], ROWS
+    if exemplars is not None and chosen is not None:
+        beside = chosen.shape[-1] * max(mask.shape[1] for mask in exemplars.masks.values())
+        size = max(1, min(ROWS, CLIPS // (beside * math.prod(seeds))))
+    for part in torch.arange(len(rows.score), device=rows.score.device).split(size):
         batch = select(rows, part.expand(*seeds, -1))
         if exemplars is not None and chosen is not None:
             batch = with_exemplars(batch, exemplars, chosen[..., part, :].flatten(-2))

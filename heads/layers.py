@@ -112,6 +112,12 @@ class Attention(nn.Module):
             nn.init.zeros_(layer.bias)
 
     def forward(self, query: Tensor, keys: Tensor, mask: Tensor | None = None, noise: Noise | None = None) -> Tensor:
+        return self.look(query, keys, mask, noise)[0]
+
+    def look(
+        self, query: Tensor, keys: Tensor, mask: Tensor | None = None, noise: Noise | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """What the queries found, [B, Q, d], and how much each looked at every key, [B, heads, Q, T]."""
         if query is keys:
             q, k, v = self.inputs(query).chunk(3, dim=-1)
         else:
@@ -120,11 +126,16 @@ class Attention(nn.Module):
             q = F.linear(query, weight[0], bias[0])
             k, v = F.linear(keys, weight[1], bias[1]).chunk(2, dim=-1)
         q, k, v = self._split(q), self._split(k), self._split(v)
-        logits = q @ k.mT / math.sqrt(q.shape[-1])  # [B, heads, Q, T]
+        logits = q @ k.mT / self.scale(q.shape[-1])
         if mask is not None:
             logits = logits.masked_fill(~mask[:, None, None, :], -math.inf)
-        mixed = dropout(logits.softmax(dim=-1), self.p, noise) @ v
-        return self.output(mixed.transpose(1, 2).flatten(2))
+        weights = logits.softmax(dim=-1)
+        mixed = dropout(weights, self.p, noise) @ v
+        return self.output(mixed.transpose(1, 2).flatten(2)), weights
+
+    def scale(self, width: int) -> Tensor | float:
+        """What the products of queries and keys are divided by; `width`: of one head."""
+        return math.sqrt(width)
 
     def _split(self, x: Tensor) -> Tensor:
         return x.unflatten(2, (self.heads, -1)).transpose(1, 2)

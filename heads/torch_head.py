@@ -164,6 +164,10 @@ class TorchHead:
         """Plain values for `info`, beside those of the training."""
         return {}
 
+    def rate(self, parameter: str) -> float:  # noqa: ARG002
+        """The learning rate of the parameter of that name in the network."""
+        return self.lr
+
     def further(self, net: Any, batch: Batch) -> dict[str, Tensor]:  # noqa: ARG002
         """What is said beyond `judge`, samples along the last axis. Asked of fitted heads alone: no epoch is chosen by
         it, and shapes may depend on values."""

@@ -225,20 +225,23 @@ def batch_sizes(head: TorchHead, labelled: Tensor) -> dict[int, int]:
 
 def make_optimiser(head: TorchHead, nets: Together) -> torch.optim.Optimizer:
     """`adam` has its weight decay in the gradient, as in the papers; `sgd` has momentum .9. Fused: one pass over the
-    memory per step."""
+    memory per step and learning rate."""
     kinds = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}
     more = {"momentum": 0.9} if head.optimiser == "sgd" else {}
-    leaves = list(nets.leaves.values())
-    fused = leaves[0].device.type in ("cpu", "cuda")
-    return kinds[head.optimiser](leaves, lr=head.lr, weight_decay=head.weight_decay, fused=fused, **more)
+    groups: dict[float, list[Tensor]] = {}
+    for name, leaf in nets.leaves.items():
+        groups.setdefault(head.rate(name.removeprefix("net.")), []).append(leaf)
+    fused = next(iter(nets.leaves.values())).device.type in ("cpu", "cuda")
+    params = [{"params": leaves, "lr": rate, "rate": rate} for rate, leaves in groups.items()]
+    return kinds[head.optimiser](params, weight_decay=head.weight_decay, fused=fused, **more)
 
 
 def set_rate(optimiser: torch.optim.Optimizer, head: TorchHead, epoch: int) -> None:
-    """The learning rate of an epoch; cosine goes from `lr` to 1% of it."""
+    """The learning rates of an epoch; cosine goes from the first epoch's to 1% of it."""
     if head.schedule == "cosine":
         part = 0.5 * (1 + math.cos(math.pi * epoch / head.epochs))
         for group in optimiser.param_groups:
-            group["lr"] = head.lr * (0.01 + 0.99 * part)
+            group["lr"] = group["rate"] * (0.01 + 0.99 * part)
 
 
 def finite(loss: Tensor, seeds: Sequence[int], epoch: int) -> Tensor:

@@ -34,6 +34,8 @@ GRADIENT_HEADS: list[tuple[str, dict[str, str]]] = [
     ("t2cr", {"votes": "3"}),
     ("attention", {"hidden": "32"}),
     ("hgcn", {"groups": "2", "crop": "3"}),
+    ("cofinal", {"hidden": "64", "dropout": "0.2", "crop": "3", "heads": "2", "negative": "yes"}),
+    ("tpt", {"hidden": "64", "votes": "3", "parts": "3"}),
 ]
 
 
@@ -104,6 +106,23 @@ def pairs(five: Batch) -> Batch:
     clips = torch.randn(5, 4, 6, generator=draw, dtype=torch.float64)
     score = torch.tensor([50.0, 41.0, 80.0, 10.0, 57.0], dtype=torch.float64)
     return five._replace(exemplars=Exemplars({"x": clips}, five.masks, score, five.difficulty))
+
+
+@pytest.fixture
+def triplets() -> Callable[..., float]:
+    """The hardest triplet loss of grades [B, 4, d] by hand; `distinct`: every vector is a class of its own."""
+
+    def by_hand(grades: np.ndarray, margin: float, distinct: bool = False) -> float:
+        rows = [(k, q / np.linalg.norm(q)) for sample in grades for k, q in enumerate(sample)]
+        rows = [(i if distinct else k, q) for i, (k, q) in enumerate(rows)]
+        losses = []
+        for i, (k, anchor) in enumerate(rows):
+            far = max((1 - anchor @ q for j, (other, q) in enumerate(rows) if other == k and j != i), default=0.0)
+            near = min(1 - anchor @ q for other, q in rows if other != k)
+            losses.append(max(far - near + margin, 0.0))
+        return float(np.mean(losses))
+
+    return by_hand
 
 
 @pytest.fixture

@@ -13,12 +13,14 @@ from torch import nn
 from aqa.errors import BadParameter
 from aqa.heads import FeatureSet, make_head
 from aqa.heads.batches import Batch
-from aqa.heads.gdlt import Gdlt, GdltNet, grade_triplets
+from aqa.heads.gdlt import Gdlt, GdltNet
+from aqa.heads.grades import grade_triplets
 from aqa.heads.noise import Live
 from aqa.heads.torch_head import Spec, Step, built, spec_of
 
 STEP = Step(0, 0)
 MakeSpec = Callable[..., Spec]
+Triplets = Callable[..., float]
 
 
 def net_of(make_spec: MakeSpec, head: Gdlt | None = None, **other: Any) -> GdltNet:
@@ -68,17 +70,6 @@ def published(net: GdltNet) -> Callable[[torch.Tensor], tuple[torch.Tensor, torc
     return forward
 
 
-def triplets(grades: np.ndarray, margin: float) -> float:
-    """The hardest triplet loss by hand, over [B, 4, d]."""
-    rows = [(k, q / np.linalg.norm(q)) for sample in grades for k, q in enumerate(sample)]
-    losses = []
-    for i, (k, anchor) in enumerate(rows):
-        far = max(1 - anchor @ q for j, (other, q) in enumerate(rows) if other == k and j != i)
-        near = min(1 - anchor @ q for other, q in rows if other != k)
-        losses.append(max(far - near + margin, 0.0))
-    return float(np.mean(losses))
-
-
 @pytest.mark.parametrize("clips", [1, 68])
 def test_it_has_the_published_number_of_parameters_for_any_length(make_spec: MakeSpec, clips: int):
     net = built(Gdlt(), make_spec(1024, clips=clips), 0)
@@ -95,17 +86,22 @@ def test_it_is_the_published_network_where_nothing_is_padded(make_spec: MakeSpec
     assert torch.allclose(grades, wanted_grades, atol=1e-10)
 
 
-def test_the_triplet_loss_takes_the_hardest_of_each_anchor():
+def test_the_triplet_loss_takes_the_hardest_of_each_anchor(triplets: Triplets):
     grades = torch.randn(5, 4, 7, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
-    for margin in (1.0, 0.2):
-        assert grade_triplets(grades, margin).item() == pytest.approx(triplets(grades.numpy(), margin), abs=1e-12)
+    for margin, distinct in ((1.0, False), (0.2, False), (1.0, True), (0.2, True)):
+        loss = grade_triplets(grades, margin, distinct=distinct).item()
+        assert loss == pytest.approx(triplets(grades.numpy(), margin, distinct), abs=1e-12)
     same = torch.eye(4, dtype=torch.float64).expand(3, 4, 4)
     assert grade_triplets(same, 1.0).item() == pytest.approx(0)
     assert grade_triplets(grades[:1], 1.0).item() == 0
+    alone = triplets(grades[:1].numpy(), 1.0, distinct=True)
+    assert grade_triplets(grades[:1], 1.0, distinct=True).item() == pytest.approx(alone, abs=1e-12)
 
 
 @pytest.mark.parametrize("times_difficulty", [False, True])
-def test_the_loss_is_squared_error_of_the_score_and_triplets(make_spec: MakeSpec, five: Batch, times_difficulty: bool):
+def test_the_loss_is_squared_error_of_the_score_and_triplets(
+    make_spec: MakeSpec, five: Batch, triplets: Triplets, times_difficulty: bool
+):
     head = Gdlt(triplet=0.7)
     net = net_of(make_spec, head, times_difficulty=times_difficulty)
     whole = five._replace(masks={"x": torch.ones(5, 4, dtype=torch.bool)})
