@@ -112,7 +112,7 @@ def test_the_loss_is_squared_error_of_the_score_and_triplets(
 
 
 def test_theta_and_divisor_make_the_original_of_scores_over_25_and_grades_from_0_to_1(
-    make_spec: MakeSpec, five: Batch, dives: Callable[..., FeatureSet]
+    make_spec: MakeSpec, five: Batch, dives: Callable[..., FeatureSet], triplets: Triplets
 ):
     head = Gdlt(theta=25.0, divisor=25.0, use_difficulty=False)
     spec = spec_of(head, dives(12))
