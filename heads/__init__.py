@@ -70,6 +70,7 @@ HEADS: dict[str, str] = {
     "dae-core": "aqa.heads.dae_plugged:DaeCore",
     "core": "aqa.heads.core:Core",
     "gdlt": "aqa.heads.gdlt:Gdlt",
+    "stack": "aqa.heads.stack:Stack",
     "s4aqa": "aqa.heads.s4aqa:S4Aqa",
     "s4aqa-supervised": "aqa.heads.s4aqa:Supervised",
     "pseudo-label": "aqa.heads.consistency:PseudoLabel",

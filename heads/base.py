@@ -137,6 +137,7 @@ class Needs:
     shape: int | None = 1  # dimensions of one clip's feature: 1 for vectors, 2 for joints, 3 for maps, None for any
     clips: int = 1  # the least number of clips per sample
     further_streams: int = 0  # how many it may be given beside those: other clips of the same backbone
+    unlike_streams: bool = False  # those may be of any backbone
     difficulty: bool = False
     judges: bool = False
     kind: bool = False
@@ -146,6 +147,7 @@ class Needs:
     together: bool = False  # seeds can be trained together
     seeded: bool = True  # the seed changes the result
     unlabelled: bool = False  # learns from train samples without a score too
+    out_of_fold: bool = False  # learns from judgements of train samples by heads that have not seen them
     validates: bool = False  # `fit` uses its `val`, for instance to choose the epoch
     gives: tuple[str, ...] = ()  # "spread", "attributes", "captions", "phases"
     floor: bool = False  # a row that every real head must beat

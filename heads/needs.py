@@ -102,7 +102,11 @@ def _streams(head: Head, data: FeatureSet) -> list[str]:
     elif len(names) > most:
         takes = "one stream" if most == 1 else f"{'at most ' * (most > needs.streams)}{most} streams"
         lacks.append(f"it takes {takes} at once, got {len(names)}: {', '.join(names)}")
-    elif needs.further_streams and len({stream.shape for stream in data.streams.values()}) > 1:
+    elif (
+        needs.further_streams
+        and not needs.unlike_streams
+        and len({stream.shape for stream in data.streams.values()}) > 1
+    ):
         got = _listed({name: stream.shape for name, stream in data.streams.items()})
         lacks.append(f"it takes streams of one backbone, all of one shape, got {got}")
     for name, stream in data.streams.items():

@@ -9,6 +9,7 @@ MEANINGS = {
     "subjects-split-at-random": "the protocol splits without regard to who performs",
     "fine-tuned-on-train": "the features were fine-tuned on these train scores: nothing measured inside train means "
     "anything, and intervals made there are too narrow",
+    "out-of-fold-untrusted": "the head learned from out-of-fold judgements on features that know the train scores",
     "synthetic": "made-up videos: the numbers say nothing about real ones",
     "random-backbone": "the backbone has random weights",
     "fewer-than-three-seeds": "one or two seeds do not show how much the seed matters",

@@ -100,6 +100,9 @@ def fit(
                     rho = row["metrics"]["spearman"]
                     shown = "undefined" if rho is None else f"{rho:.3f}"
                     console.say(f"{job.label} seed {row['seed']}: Spearman {shown} ({row['fit_seconds']:.2f} s)")
+                    if row["weights"]:
+                        parts = (f"{name} {weight:.2f}" for name, weight in row["weights"].items() if weight > 0.005)
+                        console.say(f"  weights: {', '.join(parts)}")
             step()
     if remark := without_bleu(row["metrics"] for row in rows):
         console.warn(remark)

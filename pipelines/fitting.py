@@ -152,6 +152,7 @@ def _row(info: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         "features": "+".join(info["features"]),
         "config": info["changed"],
         **{name: info[name] for name in rest},
+        "weights": info["fitted"].get("weights"),  # of a stack's parts
         "run": str(folder),
     }
 

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from .settings import Place
 
 
+FINE_TUNED = "fine-tuned-on-train"
+
+
 @dataclass(frozen=True)
 class Job:
     """One head on one fold, for all seeds. `data` holds every sample and is shared by all jobs."""
@@ -175,6 +178,9 @@ def plan_jobs(
                 flags=(*flags, *_head_flags(head, dataset, stores)),
             )
             jobs.append(job)
+    for name in dict.fromkeys(job.head.name for job in jobs if "out-of-fold-untrusted" in job.flags):
+        what = "these features were fine-tuned on the train scores, so heads judge samples well that they have not seen"
+        console.warn(f"{name} learns from out-of-fold judgements inside train, which cannot be trusted here: {what}")
     return jobs
 
 
@@ -250,8 +256,10 @@ def _selects_on_test(head: Head) -> bool:
 
 
 def _head_flags(head: Head, dataset: Dataset, stores: Sequence[FeatureStore]) -> list[str]:
-    """Of the streams that the head takes, and of how it chooses its epoch."""
+    """Of the streams that the head takes, and of what it learns by and chooses its epoch by."""
     flags = list(_stream_flags(dataset, stores)) if head.needs.streams else []
+    if head.needs.out_of_fold and FINE_TUNED in flags:
+        flags.append("out-of-fold-untrusted")
     return [*flags, "selected-on-test"] if _selects_on_test(head) else flags
 
 

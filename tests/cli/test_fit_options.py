@@ -1,4 +1,5 @@
-"""`aqa fit --labelled`: part of the labels, drawn by every seed, kept with the run; the others play no role."""
+"""`aqa fit --labelled`: part of the labels, drawn by every seed, kept with the run; the others play no role. And what a
+stack says."""
 
 from __future__ import annotations
 
@@ -98,3 +99,12 @@ def test_what_is_no_share_is_refused(aqa, share: float):
     done = aqa("fit", "csv", "--head", "ridge", "--labelled", share)
     assert done.exit_code == 2
     assert "no share of the train samples" in done.stderr
+
+
+def test_a_stack_shows_its_weights(aqa, value, imported: Import):
+    imported("a")
+    words = ("fit", "csv", "--cache", "a", "--runs", "runs", "--head", "stack", "--set", "members=ridge+knn")
+    done = aqa(*words)
+    assert "weights: ridge (x) " in done.stderr
+    (row,) = value(aqa(*words, "--seeds", 1, "--json"))
+    assert row["weights"].keys() == {"ridge (x)", "knn (x)"}
