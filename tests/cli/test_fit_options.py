@@ -108,3 +108,15 @@ def test_a_stack_shows_its_weights(aqa, value, imported: Import):
     assert "weights: ridge (x) " in done.stderr
     (row,) = value(aqa(*words, "--seeds", 1, "--json"))
     assert row["weights"].keys() == {"ridge (x)", "knn (x)"}
+
+
+def test_a_stack_on_features_that_know_the_train_scores_says_so(aqa, value, shared_data: Path):
+    value(aqa("cache", "import", "unlv-dive", shared_data / "unlv-dive", "--as", "p3d", "--json"))
+    done = aqa(
+        "fit", "unlv-dive", "--head", "stack", "--head", "ridge", "--set", "members=ridge+knn", "--json", "--seeds", 1
+    )
+    assert "stack learns from out-of-fold judgements inside train, which cannot be trusted here" in done.stderr
+    table = value(aqa("leaderboard", "unlv-dive", "--resamples", 100, "--json"))
+    flags = {row["head"]: row["flags"] for row in table["rows"]}
+    assert "out-of-fold-untrusted" in flags["stack"]
+    assert flags["ridge"] == ["fine-tuned-on-train"]
