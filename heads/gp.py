@@ -17,7 +17,7 @@ from .spread import spread_factor
 
 Kernel = Literal["rbf", "matern"]
 
-LARGEST = 5000  # train samples: a step of the search takes N^3 operations, and half a minute there
+LARGEST = 5000  # train samples: a step of the search takes some N^3 operations, ten seconds there
 # The search: variances are in units of that of the train scores, lengths in median distances between train samples.
 STARTS = np.log([(1.0, 0.3, 0.1), (1.0, 3.0, 0.1)])  # one short and one long length; the higher likelihood wins
 BOUNDS = np.log([(1e-3, 1e3), (1e-2, 1e2), (1e-5, 10.0)])  # the least noise keeps the matrix positive definite

@@ -22,9 +22,9 @@ class Rank(LightGbm):
 
     All of train is one query: a score must tell the order of any two samples. The relevance of a sample is the place
     of its score among the different ones, gains are linear in it and no pair is left out: the whole order counts, not
-    its top. LightGBM divides the gradients of a query by their sum, and one query of all samples would learn next to
-    nothing against a penalty: `l2` is 0 here. The other parameters are those of lightgbm. Scores in points are a line
-    of the ranking, by least squares through out-of-fold rankings inside train.
+    its top. LightGBM divides the gradients of a query by their sum, so a penalty slows a large query down: `l2` is 0
+    here. The other parameters are those of lightgbm. Scores in points are a line of the ranking, by least squares
+    through out-of-fold rankings inside train.
     """
 
     name: ClassVar[str] = "rank"

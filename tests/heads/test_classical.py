@@ -74,6 +74,14 @@ def test_known_answers_on_unlv_dive(
     assert spearmanr(judged.score, test.score).statistic == pytest.approx(rho, abs=0.005)
 
 
+@pytest.mark.slow
+def test_ranking_dives_orders_unseen_ones(unlv: tuple[FeatureSet, FeatureSet]) -> None:
+    train, test = unlv
+    judged = make_head("rank").fit(train, None, seeds=[0], device="cpu")[0].predict(test)
+    assert spearmanr(judged.score, test.score).statistic > 0.78
+    assert np.abs(judged.score - test.score).mean() < 9  # the mean of train is off by 11
+
+
 @pytest.fixture(scope="module")
 def ui_prmd(shared_data: Path) -> dict[int, tuple[FeatureSet, np.ndarray]]:
     """UI-PRMD by movement: joint angles [T, 22, 3], done right or wrong, and the subject of each repetition."""

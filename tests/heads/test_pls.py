@@ -13,7 +13,7 @@ from sklearn.cross_decomposition import PLSRegression
 from aqa.errors import BadParameter
 from aqa.heads import FeatureSet, Ragged, make_head
 from aqa.heads.folds import inner_folds
-from aqa.heads.pls import dimensions
+from aqa.heads.pls import Pls, dimensions
 
 
 def of(x: np.ndarray, score: np.ndarray, **more: Any) -> FeatureSet:
@@ -51,15 +51,13 @@ def test_the_number_of_components_is_that_of_the_least_error_in_folds_of_train(p
     train = replace(TRAIN, subject=tuple(f"subject {i % 9}" for i in range(50))) if people else TRAIN
     x, folds = train.streams["x"].values, inner_folds(train)
     assert not people or all(len({folds[i] for i in range(k, 50, 9)}) == 1 for k in range(9))
-    errors = [
-        sum(
-            ((PLSRegression(k).fit(x[folds != f], train.score[folds != f]).predict(x[folds == f]).ravel()
-              - train.score[folds == f]) ** 2).sum()
-            for f in np.unique(folds)
-        )
-        for k in range(1, 21)
-    ]  # fmt: skip
-    np.testing.assert_allclose(make_head("pls").errors(x, train.score, folds), errors, rtol=1e-8)
+    errors = np.zeros(20)
+    for fold in np.unique(folds):
+        rest, held_out = folds != fold, folds == fold
+        for count in range(1, 21):
+            judged = PLSRegression(count).fit(x[rest], train.score[rest]).predict(x[held_out]).ravel()
+            errors[count - 1] += ((judged - train.score[held_out]) ** 2).sum()
+    np.testing.assert_allclose(Pls().errors(x, train.score, folds), errors, rtol=1e-8)
     assert fitted(train).info["components"] == 1 + int(np.argmin(errors)) < 8
     assert spearmanr(fitted(train).predict(TEST).score, TEST.score).statistic > 0.85
 
