@@ -21,6 +21,8 @@ SMALL = {
     "core.epochs": 30,
     "dae-core.epochs": 30,
     "gdlt.epochs": 30,
+    "cofinal.epochs": 30,
+    "tpt.epochs": 60,
 }
 
 
@@ -44,9 +46,8 @@ def predictions(tmp_path_factory: pytest.TempPathFactory, value) -> dict[str, pd
 def test_every_head_beats_mean_and_difficulty(predictions: dict[str, pd.DataFrame]):
     floors = {"mean", "difficulty", "metadata", "group-mean", "random"}
     heads = sorted(predictions.keys() - floors)
-    assert {"ridge", "mlp", "mtl", "usdl", "musdl", "dae", "dae-mt", "dae-musdl", "dae-core", "core", "gdlt"} <= set(
-        heads
-    )
+    assert {"ridge", "mlp", "mtl", "usdl", "musdl", "dae", "dae-mt", "dae-musdl", "dae-core", "core"} <= set(heads)
+    assert {"gdlt", "cofinal", "tpt"} <= set(heads)
     truth = predictions["mean"]["truth"]
     scores = [predictions[head]["score"].loc[truth.index].to_numpy() for head in (*heads, "difficulty")]
     draws = bootstrap_spearman([truth.to_numpy()], [[score] for score in scores], count=2000)
