@@ -47,7 +47,8 @@ class PartLayer(nn.Module):
         self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(2 + among))
 
     def forward(self, parts: Tensor, clips: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """parts [B, K, d], clips [B, T, d], mask [B, T] -> parts, and how much each looked at every clip, [B, K, T]."""
+        """parts [B, K, d] or [1, K, d], clips [B, T, d], mask [B, T] -> parts [B, K, d], and how much each looked at
+        every clip, [B, K, T]."""
         *first, second, last = self.norms
         if self.among is not None:
             parts = first[0](parts + self.among(parts, parts))
@@ -73,7 +74,8 @@ class TptNet(Leaves):
     def parsed(self, x: Tensor, mask: Tensor) -> tuple[Tensor, list[Tensor]]:
         """x [B, T, D], mask [B, T] -> parts [B, K, width], and of every layer how much each part looked at every clip,
         [B, K, T], 0 where there is none."""
-        clips, parts, looks = self.input(x), self.queries.expand(len(x), -1, -1), []
+        # One row for all samples until they see their clips: the self-attention of the first layer is taken once.
+        clips, parts, looks = self.input(x), self.queries[None], []
         for layer in self.layers:
             parts, look = layer(parts, clips, mask)
             looks.append(look)

@@ -23,6 +23,8 @@ SMALL = {
     "gdlt.epochs": 30,
     "t2cr.epochs": 30,
     "hgcn.epochs": 30,
+    "cofinal.epochs": 30,
+    "tpt.epochs": 60,
 }
 
 
@@ -47,7 +49,7 @@ def test_every_head_beats_mean_and_difficulty(predictions: dict[str, pd.DataFram
     floors = {"mean", "difficulty", "metadata", "group-mean", "random"}
     heads = sorted(predictions.keys() - floors)
     assert {"ridge", "mlp", "mtl", "usdl", "musdl", "dae", "dae-mt", "dae-musdl", "dae-core", "core"} <= set(heads)
-    assert {"gdlt", "t2cr", "hgcn", "attention"} <= set(heads)
+    assert {"gdlt", "t2cr", "hgcn", "attention", "cofinal", "tpt"} <= set(heads)
     truth = predictions["mean"]["truth"]
     scores = [predictions[head]["score"].loc[truth.index].to_numpy() for head in (*heads, "difficulty")]
     draws = bootstrap_spearman([truth.to_numpy()], [[score] for score in scores], count=2000)

@@ -15,6 +15,7 @@ from aqa.heads.gdlt import Gdlt
 APPARATUS = {"Ball": 250, "Clubs": 400, "Hoop": 500, "Ribbon": 150}  # epochs of GDLT
 SGD = {"optimiser": "sgd", "lr": 0.01, "weight_decay": 1e-4, "schedule": "cosine", "batch": 32, "margin": 1}  # of GDLT
 ADAM = {"optimiser": "adam", "lr": 1e-4, "weight_decay": 1e-5, "batch": 4, "epochs": 100, "dropout": 0, "scale": "none"}
+COFINAL_RG = {"optimiser": "sgd", "lr": 0.01, "schedule": "cosine", "weight_decay": 1e-4, "batch": 32, "theta": 25}
 FEW = {"Ball": 4, "Clubs": 3, "Hoop": 5, "Ribbon": 2}
 
 
@@ -59,6 +60,37 @@ FEW = {"Ball": 4, "Clubs": 3, "Hoop": 5, "Ribbon": 2}
         ("hgcn", ("fis-v", "", "tes"), {"groups": 1, "batch": 4, "weight_decay": 1e-4, "crop": 68, "mask": "released"}),
         ("hgcn", ("logo", "", "score"), {"groups": 1, "batch": 4, "weight_decay": 1e-4, "crop": 48, "select": "test"}),
         ("attention", ("mtl-aqa", "", "score"), {"batch": 8, "scale": "standard", "select": "val"}),
+        (
+            "cofinal",
+            ("mtl-aqa", "", "score"),
+            {"theta": 30, "lr": 1e-4, "weight_decay": 1e-4, "batch": 4, "weights": 2},
+        ),
+        (
+            "cofinal",
+            ("finediving", "", "score"),
+            {"theta": 30, "width": 128, "classes": 100, "weights": 1, "dropout": 0},
+        ),
+        ("cofinal", ("aqa-7", "diving", "score"), {"theta": None, "width": 128, "weight_decay": 1e-5, "weights": 1}),
+        ("cofinal", ("logo", "", "score"), {"theta": 100, "lr": 0.01, "batch": 4, "triplet": 0.5, "negative": False}),
+        *(
+            ("cofinal", ("rhythmic-gymnastics", group, "total"), {**COFINAL_RG, **facts})
+            for group, facts in {
+                "Ball": {"epochs": 250, "weights": 2, "negative": True, "align": 1},
+                "Clubs": {"epochs": 400, "weights": 3, "negative": True, "align": 1},
+                "Hoop": {"epochs": 300, "weights": 2, "negative": True, "align": 2},
+                "Ribbon": {"epochs": 150, "weights": 3, "negative": False, "align": 1},
+            }.items()
+        ),
+        *(
+            (
+                "cofinal",
+                ("fis-v", "", target),
+                {"hidden": 448, "heads": 7, "epochs": 200, "triplet": 0.5, "dropout": 0.3},
+            )
+            for target in ("tes", "pcs")
+        ),
+        ("tpt", ("mtl-aqa", "", "score"), {"lr": 1e-4, "comparing_lr": 1e-3, "batch": 24, "epochs": 250, "theta": 30}),
+        ("tpt", ("aqa-7", "diving", "score"), {"theta": None, "votes": 10, "margin": 3.2, "select": "test"}),
         ("ridge", ("mtl-aqa", "", "score"), {}),
     ],
 )
