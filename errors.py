@@ -26,6 +26,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 
+LISTED = 40  # names in a message
+
+
 class AqaError(Exception):
     """Base of all. ``what`` says what is wrong; the keywords say where; ``hint`` says what to do."""
 
@@ -70,7 +73,8 @@ class UnknownName(UsageError):
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
         names = sorted(known)
         near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
-        hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(names) or 'none'}"
+        more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
+        hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(names[:LISTED]) or 'none'}{more}"
         super().__init__(f"unknown {kind} '{name}'", hint=hint)
 
 

@@ -15,7 +15,7 @@ from .verb import DatasetName, Json, ProtocolName, Quiet, Runs
 if TYPE_CHECKING:
     from ..leaderboard.table import Section
 
-SUFFIXES = {".md": "md", ".csv": "csv", ".json": "json", ".tex": "latex", ".html": "html", ".htm": "html"}
+SUFFIXES = {".md": "md", ".csv": "csv", ".json": "json", ".tex": "latex", ".html": "html"}
 
 
 def leaderboard(
@@ -61,6 +61,7 @@ def leaderboard(
     if remark := without_bleu(row for section in sections for row in section.rows):
         console.warn(remark)
     if output is not None:
+        output.parent.mkdir(parents=True, exist_ok=True)
         part = output.with_name(f".{output.name}.tmp")
         part.write_text(_text(kind, sections), encoding="utf-8")
         part.replace(output)
