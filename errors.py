@@ -25,7 +25,6 @@ import difflib
 from collections.abc import Iterable
 from pathlib import Path
 
-
 LISTED = 40  # names in a message
 
 

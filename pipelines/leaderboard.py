@@ -48,9 +48,8 @@ def leaderboard(
 
     kind = "json" if json else format or (SUFFIXES.get(output.suffix.lower()) if output else "text")
     if kind is None:
-        raise UsageError(
-            f"what is to be written into {output}?", hint=f"end it with {', '.join(SUFFIXES)}, or --format"
-        )
+        hint = f"end its name with {', '.join(SUFFIXES)}, or say --format"
+        raise UsageError(f"no format is known for '{output}'", hint=hint)
     console = Console(json=kind == "json", quiet=quiet)
     where = place(dataset, runs=runs)
     found = select_runs(where, all_datasets=all_datasets, protocol=protocol, target=target, group=group)

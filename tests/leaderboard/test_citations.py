@@ -139,7 +139,11 @@ def test_names_of_a_backbone() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ('author = "Leo Breiman"', "", "missing .*sample breiman2001random, field author"),
+        (
+            'author = "Leo Breiman"\ntitle = "Random',
+            'title = "Random',
+            "missing .*sample breiman2001random, field author",
+        ),
         (
             '\ntype = "misc"\nauthor = "Will',
             '\ntype = "film"\nauthor = "Will',
