@@ -142,7 +142,7 @@ def test_names_of_a_backbone() -> None:
         (
             'author = "Leo Breiman"\ntitle = "Random',
             'title = "Random',
-            "missing .*sample breiman2001random, field author",
+            "missing .*breiman2001random, field author",
         ),
         (
             '\ntype = "misc"\nauthor = "Will',
