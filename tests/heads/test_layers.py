@@ -7,7 +7,15 @@ import torch
 from torch import nn
 from torch.func import functional_call, stack_module_state, vmap
 
-from aqa.heads.layers import Attention, GroupedLinear, MaskedBatchNorm, TransformerLayer, crop_clips, mean_clips
+from aqa.heads.layers import (
+    Attention,
+    GroupedLinear,
+    MaskedBatchNorm,
+    TransformerLayer,
+    crop_clips,
+    mean_clips,
+    resample_clips,
+)
 from aqa.heads.noise import Live
 
 
@@ -26,6 +34,22 @@ def test_mean_is_of_the_clips_that_are_there(padded: tuple[torch.Tensor, torch.T
     maps = x.unflatten(2, (2, 2, 2))
     assert torch.allclose(mean_clips(maps, mask), wanted.unflatten(1, (2, 2, 2)))
     assert torch.equal(mean_clips(x[:, :1], mask[:, :1]), x[:, 0])
+
+
+@pytest.mark.parametrize("clips", [1, 2, 3, 4, 7, 40])
+def test_resampled_clips_are_the_nearest_at_even_distances(padded: tuple[torch.Tensor, torch.Tensor], clips: int):
+    x, mask = padded
+    found = resample_clips(x, mask, clips)
+    assert found.shape == (5, clips, 8)
+    for sample, there, chosen in zip(x, mask, found, strict=True):
+        rows = sample[there]
+        at = torch.linspace(0, len(rows) - 1, clips, dtype=torch.float64) if clips > 1 else torch.zeros(1)
+        picked = [int((rows == clip).all(dim=1).nonzero()[0, 0]) for clip in chosen]
+        assert (torch.tensor(picked) - at).abs().max() <= 0.5 + 1e-9
+        if clips >= len(rows):
+            assert sorted(set(picked)) == list(range(len(rows)))  # all are there
+        if clips == len(rows):
+            assert torch.equal(chosen, rows)
 
 
 def test_batch_norm_is_torchs_on_the_clips_that_are_there(padded: tuple[torch.Tensor, torch.Tensor]):
