@@ -30,6 +30,7 @@ SMALL = {
     "hgcn.epochs": 30,
     "cofinal.epochs": 30,
     "tpt.epochs": 60,
+    "stack.members": "ridge+lightgbm",
 }
 
 
