@@ -10,12 +10,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from ..errors import StoreError
 from .conformal import LEVEL, bounds, factor
 from .labels import label_metrics
-from .metrics import Metrics, average, metrics
+from .metrics import Metrics, average, metrics, spearman
 from .runs import COLUMNS, Run
 
 CORRELATIONS = ("spearman", "kendall", "pearson")
@@ -97,7 +96,7 @@ class Entry:
     @cached_property
     def observed(self) -> float | None:
         """Spearman of the seed-averaged prediction: what the bootstrap resamples."""
-        found = [stats_spearman(truth, score) for truth, score in zip(*self.arrays, strict=True)]
+        found = [spearman(truth, score) for truth, score in zip(*self.arrays, strict=True)]
         return average(found, self.rule)
 
     @cached_property
@@ -168,13 +167,6 @@ def interval_factor(runs: Sequence[Run], weighted: bool, level: float = LEVEL) -
             known = [one for one in found if one is not None]
             return (float(np.mean(known)), part) if len(known) == len(found) else None
     return None
-
-
-def stats_spearman(truth: np.ndarray, score: np.ndarray) -> float | None:
-    if len(truth) < 2 or np.ptp(truth) == 0 or np.ptp(score) == 0:
-        return None
-    result: Any = stats.spearmanr(truth, score)
-    return float(result.statistic)
 
 
 def combine(found: Sequence[Mapping[str, Any]], rule: str, *, total: bool = True) -> Metrics:

@@ -26,10 +26,9 @@ def score_metrics(truth: np.ndarray, score: np.ndarray, range_: tuple[float, flo
     """
     error = score - truth
     width = range_[1] - range_[0]
-    correlations: Metrics = {"spearman": None, "kendall": None, "pearson": None}
-    if len(truth) > 1 and np.ptp(truth) > 0 and np.ptp(score) > 0:
-        correlations = {
-            "spearman": _statistic(stats.spearmanr(truth, score)),
+    correlations: Metrics = {"spearman": spearman(truth, score), "kendall": None, "pearson": None}
+    if can_correlate(truth, score):
+        correlations |= {
             "kendall": _statistic(stats.kendalltau(truth, score)),
             "pearson": _statistic(stats.pearsonr(truth, score)),
         }
@@ -40,6 +39,15 @@ def score_metrics(truth: np.ndarray, score: np.ndarray, range_: tuple[float, flo
         "r_l2": float(np.mean((error / width) ** 2) * 100) if width > 0 else None,
         "n": len(truth),
     }
+
+
+def spearman(truth: np.ndarray, score: np.ndarray) -> float | None:
+    """Rank correlation of [N] with [N]; None for fewer than two samples or a constant side."""
+    return _statistic(stats.spearmanr(truth, score)) if can_correlate(truth, score) else None
+
+
+def can_correlate(truth: np.ndarray, score: np.ndarray) -> bool:
+    return len(truth) > 1 and np.ptp(truth) > 0 and np.ptp(score) > 0
 
 
 def _statistic(result: Any) -> float:  # scipy's result classes are not typed alike
