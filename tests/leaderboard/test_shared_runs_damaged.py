@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -13,24 +12,14 @@ from aqa.errors import StoreError
 from aqa.leaderboard.runs import Run, read_run
 from aqa.leaderboard.sharing import export_runs, merge_runs
 
+from .archives import members, rezip
+
 
 def edit(run: Run, **change: Any) -> Run:
     """Change fields of run.json."""
     path = run.folder / "run.json"
     path.write_text(json.dumps({**json.loads(path.read_text(encoding="utf-8")), **change}), encoding="utf-8")
     return read_run(run.folder)
-
-
-def members(file: Path) -> dict[str, bytes]:
-    with zipfile.ZipFile(file) as archive:
-        return {name: archive.read(name) for name in archive.namelist()}
-
-
-def rezip(file: Path, content: dict[str, bytes]) -> Path:
-    with zipfile.ZipFile(file, "w") as archive:
-        for name, data in content.items():
-            archive.writestr(name, data)
-    return file
 
 
 @pytest.fixture

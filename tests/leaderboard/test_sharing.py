@@ -4,7 +4,7 @@ import json
 import shutil
 import socket
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,31 +12,10 @@ import pytest
 
 from aqa.errors import SplitError, StoreError, UsageError
 from aqa.leaderboard import table
-from aqa.leaderboard.runs import Run, iter_runs, read_run
+from aqa.leaderboard.runs import Run, iter_runs
 from aqa.leaderboard.sharing import export_runs, merge_runs
 
-
-def rewrite(run: Run, change: Callable[[str], str]) -> Run:
-    """Change the text of predictions.csv."""
-    path = run.folder / "predictions.csv"
-    path.write_text(change(path.read_text(encoding="utf-8")), encoding="utf-8")
-    return read_run(run.folder)
-
-
-def members(file: Path) -> dict[str, bytes]:
-    with zipfile.ZipFile(file) as archive:
-        return {name: archive.read(name) for name in archive.namelist()}
-
-
-def rezip(file: Path, content: dict[str, bytes]) -> Path:
-    with zipfile.ZipFile(file, "w") as archive:
-        for name, data in content.items():
-            archive.writestr(name, data)
-    return file
-
-
-def files(root: Path) -> dict[str, bytes]:
-    return {p.relative_to(root).as_posix(): p.read_bytes() for p in sorted(root.rglob("*")) if p.is_file()}
+from .archives import files, members, rewrite, rezip
 
 
 def rows(runs: Sequence[Run]) -> list[dict[str, Any]]:
