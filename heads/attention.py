@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .base import FeatureSet, Needs
+from .base import Needs
 from .batches import Batch, only
 from .config import demand
 from .noise import Noise
-from .torch_head import Spec, Step, TorchHead, Units, marks_known
+from .torch_head import MarkHead, Spec, Step, Units
 
 WIDTH = 128  # of the hidden layers of the weights and of the regressor
 
@@ -47,7 +47,7 @@ class AttentionNet(nn.Module):
 
 
 @dataclass(frozen=True)
-class Attention(TorchHead):
+class Attention(MarkHead):
     """Squared error of the score, in standard deviations of train; for a binary target cross-entropy.
 
     `use_difficulty`: model score / difficulty and multiply back, where scores are made so. A clip's feature of any
@@ -60,14 +60,10 @@ class Attention(TorchHead):
 
     weight_decay: float = 1e-5
     hidden: int = 256
-    use_difficulty: bool = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
         demand(self, "hidden", self.hidden >= 1, "1 or more")
-
-    def models_mark(self, train: FeatureSet) -> bool:
-        return self.use_difficulty and marks_known(train)
 
     def build(self, spec: Spec) -> AttentionNet:
         return AttentionNet(spec, self.hidden)

@@ -8,11 +8,11 @@ from typing import Literal
 from .base import FeatureSet
 from .config import demand
 from .exemplars import Bank, By, choose_by
-from .torch_head import TorchHead, marks_known
+from .torch_head import MarkHead
 
 
 @dataclass(frozen=True)
-class Compared(TorchHead):
+class Compared(MarkHead):
     """A sample is compared with `votes` train samples; in training it is paired with one, another in every epoch.
 
     Where the score is a mark times a known difficulty, marks are compared and the result is multiplied back
@@ -22,14 +22,10 @@ class Compared(TorchHead):
 
     votes: int = 10
     by: Literal["auto", "difficulty", "kind", "any"] = "auto"
-    use_difficulty: bool = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
         demand(self, "votes", self.votes >= 1, "1 or more")
-
-    def models_mark(self, train: FeatureSet) -> bool:
-        return self.use_difficulty and marks_known(train)
 
     def bank(self, train: FeatureSet) -> Bank:
         return Bank.of(train, self.grouping(train), self.votes)

@@ -27,11 +27,12 @@ def fuses(head: Head, data: FeatureSet) -> bool:
     return head.needs.streams == 1 and not head.needs.further_streams and len(data.streams) > 1
 
 
-def unmet(head: Head, data: FeatureSet, *, judging: bool = False) -> list[str]:
+def unmet(head: Head, data: FeatureSet, *, judging: bool = False, samples: int | None = None) -> list[str]:
     """What `data` or any of its streams lacks for `fit_head`, each as a sentence; empty if nothing. `judging`: what it
-    lacks to be judged by the fitted head."""
+    lacks to be judged by the fitted head. `samples`: how many of `data` are to train on, if not all."""
     parts = [only(data, name) for name in data.streams] if fuses(head, data) else [data]
-    return list(dict.fromkeys(lack for part in parts for lack in needs.unmet(head, part, judging=judging)))
+    lacks = (needs.unmet(head, part, judging=judging, samples=samples) for part in parts)
+    return list(dict.fromkeys(lack for of_part in lacks for lack in of_part))
 
 
 def fit_head(

@@ -8,7 +8,6 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from ..errors import UnmetNeeds
 from .base import FeatureSet, Fitted, Judgement, Log, Needs
 from .classical import Classical, FittedClassical
 from .folds import inner_folds, out_of_fold
@@ -17,7 +16,6 @@ from .spread import spread_factor
 
 Kernel = Literal["rbf", "matern"]
 
-LARGEST = 5000  # train samples: a step of the search takes some N^3 operations, ten seconds there
 # The search: variances are in units of that of the train scores, lengths in median distances between train samples.
 STARTS = np.log([(1.0, 0.3, 0.1), (1.0, 3.0, 0.1)])  # one short and one long length; the higher likelihood wins
 BOUNDS = np.log([(1e-3, 1e3), (1e-2, 1e2), (1e-5, 10.0)])  # the least noise keeps the matrix positive definite
@@ -34,7 +32,8 @@ class Gp(Classical):
     """
 
     name: ClassVar[str] = "gp"
-    needs: ClassVar[Needs] = Needs(shape=None, seeded=False, gives=("spread",))
+    # a step of the search takes some N^3 operations, ten seconds at the most samples
+    needs: ClassVar[Needs] = Needs(shape=None, most_samples=5000, seeded=False, gives=("spread",))
 
     kernel: Kernel = "rbf"
     scale: Scale = "standard"
@@ -49,10 +48,7 @@ class Gp(Classical):
         device: str = "cpu",
         log: Log | None = None,
     ) -> list[Fitted]:
-        """One fitted head, for every seed. Raises UnmetNeeds for more than 5000 samples."""
-        if len(train) > LARGEST:
-            what = f"{self.name} takes at most {LARGEST} train samples, and there are {len(train)}"
-            raise UnmetNeeds(what, hint="choose another head: its cost grows with the third power of their number")
+        """One fitted head, for every seed."""
         (one,) = super().fit(train, val, seeds=[0], device=device, log=log)
         assert isinstance(one, FittedClassical)
         return [replace(one, info={**one.info, **self.scaling(train)})] * len(seeds)

@@ -14,7 +14,7 @@ from .base import FeatureSet
 from .config import demand
 from .layers import MaskedBatchNorm, TransformerLayer
 from .noise import Noise
-from .torch_head import Spec, TorchHead, Units, marks_known
+from .torch_head import MarkHead, Spec, Units
 
 GRADES = 4
 
@@ -52,7 +52,7 @@ def weighted(grades: Tensor, asked: nn.Linear, weights: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Graded(TorchHead):
+class Graded(MarkHead):
     """Parameters that both heads have: `crop` clips in a row in training; weight (`triplet`) and `margin` of the loss
     that keeps grades apart; `theta`, the mark that the highest grade stands for."""
 
@@ -63,7 +63,6 @@ class Graded(TorchHead):
     dropout: float = 0.0
     heads: int = 1
     crop: int = 68
-    use_difficulty: bool = True
     theta: float | None = None
 
     def __post_init__(self) -> None:
@@ -73,9 +72,6 @@ class Graded(TorchHead):
         demand(self, "crop", self.crop >= 1, "1 or more")
         demand(self, "triplet", self.triplet >= 0, "0 or more")
         demand(self, "theta", self.theta is None or self.theta > 0, "a number above 0, or none")
-
-    def models_mark(self, train: FeatureSet) -> bool:
-        return self.use_difficulty and marks_known(train)
 
     def mark_range(self, train: FeatureSet, marks: np.ndarray) -> tuple[float, float]:
         return super().mark_range(train, marks) if self.theta is None else (0.0, self.theta)

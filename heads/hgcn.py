@@ -12,12 +12,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..errors import UnmetNeeds
-from .base import FeatureSet, Needs
+from .base import Needs
 from .batches import Batch, only
 from .config import demand
 from .layers import GroupedLinear, crop_clips
 from .noise import Noise
-from .torch_head import Calibrated, Published, Spec, Step, Units, marks_known
+from .torch_head import Calibrated, MarkHead, Published, Spec, Step, Units
 
 SCENES = 7
 DIVES = {"groups": 8, "weight_decay": 1e-5}  # the benchmark where it trains the backbone along
@@ -115,7 +115,7 @@ class HgcnNet(nn.Module):
 
 
 @dataclass(frozen=True)
-class Hgcn(Calibrated):
+class Hgcn(Calibrated, MarkHead):
     """Squared error of a sample of the score, which is a sum over scenes of independent normals; judged with the sum of
     their means. The spread is the root of the sum of their variances, scaled on the held-out part.
 
@@ -142,7 +142,6 @@ class Hgcn(Calibrated):
     groups: int = 1
     mask: Literal["released", "inf"] = "released"
     crop: int = 68
-    use_difficulty: bool = True
     divisor: float | None = None
 
     def __post_init__(self) -> None:
@@ -150,9 +149,6 @@ class Hgcn(Calibrated):
         demand(self, "groups", self.groups >= 1 and 64 % self.groups == 0, "1, 2, 4, 8, 16, 32 or 64")
         demand(self, "crop", self.crop >= 1, "1 or more")
         demand(self, "divisor", self.divisor is None or self.divisor > 0, "a number above 0, or none")
-
-    def models_mark(self, train: FeatureSet) -> bool:
-        return self.use_difficulty and marks_known(train)
 
     def build(self, spec: Spec) -> HgcnNet:
         """Raises UnmetNeeds for features that cannot be divided into as many groups."""

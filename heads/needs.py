@@ -14,11 +14,17 @@ from .base import FeatureSet, Head
 _FEATURE = {1: "vectors", 2: "joints [J, C]", 3: "maps [C, H, W]"}
 
 
-def unmet(head: Head, data: FeatureSet, *, judging: bool = False) -> list[str]:
-    """What `data` or its streams lack for `head`, each as a sentence; empty if nothing. `judging`: not to fit it."""
+def unmet(head: Head, data: FeatureSet, *, judging: bool = False, samples: int | None = None) -> list[str]:
+    """What `data` or its streams lack for `head`, each as a sentence; empty if nothing.
+
+    `judging`: not to fit it. `samples`: how many of `data` are to train on, if not all.
+    """
     needs, lacks = head.needs, []
     if needs.streams:
         lacks += _streams(head, data)
+    count = len(data) if samples is None else samples
+    if needs.most_samples and not judging and count > needs.most_samples:
+        lacks.append(f"it takes at most {needs.most_samples} samples to train on, and there are {count}")
     if data.target_kind not in needs.targets:
         asked = {"score": "scores", "binary": "binary targets (0 or 1)"}
         takes = " or ".join(asked.get(kind, kind) for kind in needs.targets)

@@ -7,12 +7,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..errors import UnmetNeeds
 from .base import FeatureSet, Needs
 from .folds import inner_folds, splits
 from .trees import LightGbm
 
-LARGEST = 10_000  # samples that LightGBM compares with each other
 LEAST_SLOPE = 1e-3  # of the deviation of the scores: the line never turns the order round, nor ties what was apart
 
 
@@ -28,14 +26,11 @@ class Rank(LightGbm):
     """
 
     name: ClassVar[str] = "rank"
-    needs = Needs(shape=None)
+    needs = Needs(shape=None, most_samples=10_000)  # LightGBM compares no more with each other
 
     l2: float = 0.0
 
     def train(self, x: np.ndarray, train: FeatureSet, seed: int) -> Any:
-        if len(train) > LARGEST:
-            what = f"{self.name} takes at most {LARGEST} train samples, and there are {len(train)}"
-            raise UnmetNeeds(what, hint="choose another head: LightGBM compares no more with each other")
         order = np.argsort(train.ids)  # where trees tie, the order of the rows decides
         x, y, folds = x[order], train.score[order], inner_folds(train)[order]
         apart = np.zeros(len(y))

@@ -16,12 +16,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .base import FeatureSet, Needs
+from .base import Needs
 from .batches import Batch, only
 from .config import demand
 from .layers import mean_clips
 from .noise import Noise
-from .torch_head import Spec, Step, TorchHead, Units, marks_known
+from .torch_head import MarkHead, Spec, Step, Units
 
 WIDTH = 256  # of what is said of a whole sample
 
@@ -64,7 +64,7 @@ def places(count: int, width: int, *, like: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class SemiSupervised(TorchHead):
+class SemiSupervised(MarkHead):
     """Squared error on labelled samples plus whatever `unsupervised` makes of all of them.
 
     `hidden`: numbers per segment. `use_difficulty`: model score / difficulty and multiply back, where scores are made
@@ -78,14 +78,10 @@ class SemiSupervised(TorchHead):
     weight_decay: float = 1e-5
     select: Literal["val", "last", "test"] = "last"
     hidden: int = 512
-    use_difficulty: bool = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
         demand(self, "hidden", self.hidden >= 1, "1 or more")
-
-    def models_mark(self, train: FeatureSet) -> bool:
-        return self.use_difficulty and marks_known(train)
 
     def build(self, spec: Spec) -> SemiNet:
         return SemiNet(spec, self.hidden)

@@ -202,6 +202,17 @@ class TorchHead:
 
 
 @dataclass(frozen=True)
+class MarkHead(TorchHead):
+    """A head that models score / difficulty and multiplies back, where scores are made so and all difficulties are
+    known (`use_difficulty`)."""
+
+    use_difficulty: bool = True
+
+    def models_mark(self, train: FeatureSet) -> bool:
+        return self.use_difficulty and train.times_difficulty and bool((train.difficulty > 0).all())
+
+
+@dataclass(frozen=True)
 class Calibrated(TorchHead):
     """A head whose spread is to be the size of its errors.
 
@@ -265,11 +276,6 @@ def built(head: TorchHead, spec: Spec, seed: int) -> nn.Module:
     with _GLOBAL_RANDOM_STATE, torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return head.build(spec)
-
-
-def marks_known(train: FeatureSet) -> bool:
-    """Whether scores are a mark times the difficulty, and that is known for all."""
-    return train.times_difficulty and bool((train.difficulty > 0).all())
 
 
 def need_difficulty(head: TorchHead, data: FeatureSet) -> None:

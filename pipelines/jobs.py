@@ -141,11 +141,13 @@ def plan_jobs(
     flags = _flags(dataset, protocol)
     if len(usable) < len(ids):
         flags = (*flags, f"{len(ids) - len(usable)}-samples-missing")
-    fitting = [head for head in made if _fits(head, data, asked=head.name in heads, console=console)]
+    there = set(usable)
+    most = max((len(there.intersection(fold.train)) for fold in folds), default=0)
+    fitting = [head for head in made if _fits(head, data, most, asked=head.name in heads, console=console)]
     jobs = []
     for fold in folds:
-        present = [i for i in fold.train if i in set(usable)]
-        if not present or not set(fold.test) & set(usable):
+        present = [i for i in fold.train if i in there]
+        if not present or not there.intersection(fold.test):
             raise UsageError(f"fold {fold.name} has no sample with features left", file=dataset.name)
         range_, source = dataset.score_range(chosen_target, protocol, fold.group, present)
         index = folds_of(protocol, fold.group).index(fold)
@@ -190,8 +192,8 @@ def _test_range(dataset: Dataset, protocol: Protocol, fold: Fold, target: Target
     return min(scores), max(scores)
 
 
-def _fits(head: Head, data: FeatureSet, *, asked: bool, console: Console) -> bool:
-    lacks = heads_room.unmet(head, data)
+def _fits(head: Head, data: FeatureSet, samples: int, *, asked: bool, console: Console) -> bool:
+    lacks = heads_room.unmet(head, data, samples=samples)
     if lacks and asked:
         hint = "choose another head or stream (--features)"
         raise UnmetNeeds(f"{head.name} cannot be fitted: {'; '.join(lacks)}", hint=hint)

@@ -147,8 +147,8 @@ def test_saved_and_loaded_it_is_as_sure_as_before(tmp_path: Path):
 
 
 def test_too_many_samples_are_refused(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(gp, "LARGEST", 59)
-    with pytest.raises(UnmetNeeds, match="at most 59 train samples, and there are 60"):
+    monkeypatch.setattr(gp.Gp, "needs", replace(gp.Gp.needs, most_samples=59))
+    with pytest.raises(UnmetNeeds, match="at most 59 samples to train on, and there are 60"):
         fitted()
 
 

@@ -125,6 +125,6 @@ def test_too_few_for_a_tree_gives_the_mean_and_too_many_are_refused(monkeypatch:
     model = fitted(few)
     np.testing.assert_allclose(model.predict(TEST).score, few.score.mean())
     assert model.info == {"selected_on": "none", "parameters": 1}
-    monkeypatch.setattr(rank, "LARGEST", 79)
-    with pytest.raises(UnmetNeeds, match="at most 79 train samples, and there are 80"):
+    monkeypatch.setattr(rank.Rank, "needs", replace(rank.Rank.needs, most_samples=79))
+    with pytest.raises(UnmetNeeds, match="at most 79 samples to train on, and there are 80"):
         fitted()
