@@ -3,7 +3,7 @@
     python benchmarks/semi.py demo c3d --cache DIR [--labelled 0.1 --labelled 0.3] [--folds 4] [--out FILE]
 
 Test is never read. Train is divided into folds, subject by subject; of the others a share has labels, drawn anew for
-every fold, and the head is judged on the fold: mean Spearman, beside that of `s4aqa-supervised` with the same labels.
+every fold, and the head is judged on the fold: mean Spearman, beside that of `s4aqa-supervised`. All have hidden=128.
 """
 
 from __future__ import annotations
@@ -27,15 +27,19 @@ from aqa.pipelines.settings import place
 GRID: dict[str, list[dict[str, Any]]] = {
     "s4aqa-supervised": [{}],
     "s4aqa": [
+        {"recovery": 0.0, "alignment": 0.0},
         *({"recovery": r, "alignment": 0.1} for r in (0.0, 0.1, 0.3, 1.0, 40.0)),
-        *({"recovery": 0.3, "alignment": a} for a in (0.01, 0.3, 1.0)),
+        *({"recovery": 0.3, "alignment": a} for a in (0.0, 0.01, 0.3, 1.0)),
     ],
     "pseudo-label": [{"weight": w, "noise_sd": n} for w in (0.1, 1.0) for n in (0.1, 0.3)],
     "mean-teacher": [
         *({"weight": w, "noise_sd": 0.3} for w in (0.1, 1.0, 10.0)),
         *({"weight": 1.0, "noise_sd": n} for n in (0.1, 1.0)),
     ],
-    "vat": [{"weight": 0.1, "radius": 0.1}, *({"weight": 1.0, "radius": r} for r in (0.03, 0.1, 0.3))],
+    "vat": [
+        *({"weight": 0.1, "radius": r} for r in (0.03, 0.1)),
+        *({"weight": 1.0, "radius": r} for r in (0.03, 0.1, 0.3)),
+    ],
 }
 
 
@@ -64,7 +68,7 @@ def tried(train: FeatureSet, name: str, settings: dict[str, Any], share: float, 
     for k, (rest, held) in enumerate(splits(folds)):
         known = set(label_subset([train.ids[i] for i in rest], share, seed=k))
         order = sorted(rest, key=lambda i: train.ids[i] not in known)
-        head = make_head(name, settings)
+        head = make_head(name, {"hidden": 128, **settings})
         part = train.take(order if head.needs.unlabelled else order[: len(known)])
         part = part.without_labels(np.arange(len(part)) >= len(known))
         (fitted,) = head.fit(part, None, seeds=[k], device="cpu")

@@ -185,17 +185,18 @@ def test_agreement_ramps_up_from_nearly_nothing(make_spec: MakeSpec, five: Batch
 
 
 def test_the_adversary_moves_the_score_more_than_chance(make_spec: MakeSpec, five: Batch):
-    net = Vat().build(make_spec(updates=1)).double()
+    head = Vat(weight=1.0, radius=0.1)
+    net = head.build(make_spec(updates=1)).double()
     net.ramp.done.fill_(1e6)
     _, unlabelled = halves(six(five))
     x, mask = unlabelled.streams["x"], unlabelled.masks["x"]
     there = mask[..., None].to(x.dtype).expand_as(x)
-    worst = Vat().unsupervised(net, unlabelled, unlabelled, Live(torch.Generator().manual_seed(0), torch.float64))
+    worst = head.unsupervised(net, unlabelled, unlabelled, Live(torch.Generator().manual_seed(0), torch.float64))
     draw = torch.Generator().manual_seed(1)
     for _ in range(50):
         step = unit(torch.randn(x.shape, generator=draw) * there, there)
         assert (step.square().flatten(1).sum(1) / there.flatten(1).sum(1)).tolist() == pytest.approx([1, 1, 1])
-        assert (net(x + 0.1 * step, mask) - net(x, mask)).square().mean() < worst
+        assert (net(x + head.radius * step, mask) - net(x, mask)).square().mean() < worst
 
 
 def test_the_teacher_is_the_running_mean_of_the_student(dives: Dives):
