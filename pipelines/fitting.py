@@ -12,16 +12,15 @@ import numpy as np
 
 from .. import heads as heads_room
 from ..catalog.base import PAPER
-from ..catalog.protocols import grouped_folds, holdout, label_subset
+from ..catalog.protocols import holdout, label_subset
 from ..heads.base import FeatureSet, Fitted, Judgement
+from ..heads.folds import inner_folds
 from ..leaderboard.labels import label_columns, label_metrics
 from ..leaderboard.metrics import metrics
 from ..leaderboard.runs import Prediction, read_run, write_run
 from .feature_set import by_stream
 from .jobs import Job, folds_of
 from .versions import versions
-
-OUT_OF_FOLD = 5
 
 
 def fit_job(job: Job) -> list[dict[str, Any]]:
@@ -96,15 +95,10 @@ def _held_out_judgements(
     """Judgements of samples that were not fitted on, for intervals: ("val" or "oof", the samples, one per seed)."""
     if val is not None:
         return "val", val, [one.predict(val) for one in fitted]
-    units = [subject or None for subject in train.subject]
-    if len(set(units) - {None}) + units.count(None) < 2:
+    folds = inner_folds(train)
+    if len(np.unique(folds)) < 2:
         return None
-    parts = grouped_folds(train.ids, units, OUT_OF_FOLD, seed=0)
-    rows = {i: k for k, i in enumerate(train.ids)}
-    number = np.zeros(len(train), dtype=np.int64)
-    for k, part in enumerate(parts):
-        number[[rows[i] for i in part.test]] = k
-    return "oof", train, heads_room.out_of_fold(job.head, train, folds=number, seeds=seeds, device=job.device)
+    return "oof", train, heads_room.out_of_fold(job.head, train, folds=folds, seeds=seeds, device=job.device)
 
 
 def _info(job: Job, one: Fitted) -> dict[str, Any]:
