@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,6 +21,7 @@ IDS = ("ids", "id", "names", "keys", "video_ids")
 SHOWN = 5
 
 Place = Path | str | slice  # a file; an array in the one file; rows in it
+Read = Callable[[Path, str], np.ndarray]  # a file and its sample to [T, *shape]
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +41,7 @@ class Import:
     wanted: tuple[int, ...] | None  # shape that was asked for
     key: str | None
     load_pt: LoadPt | None
+    read: Read | None = None  # in place of `open_arrays`
 
     def __len__(self) -> int:
         return len(self.places)
@@ -76,7 +78,9 @@ class Import:
     def _arrays(self) -> Generator[tuple[str, Path, np.ndarray]]:
         one = {sample: place for sample, place in self.places.items() if not isinstance(place, Path)}
         for sample, place in self.places.items():
-            if isinstance(place, Path):
+            if self.read is not None and isinstance(place, Path):
+                yield sample, place, self.read(place, sample)
+            elif isinstance(place, Path):
                 with open_arrays(place, self.load_pt) as arrays:
                     yield sample, place, np.asarray(arrays[pick(arrays, self.key, place)])
         if one:
@@ -98,6 +102,8 @@ def import_features(
     *,
     key: str | None = None,
     load_pt: LoadPt | None = None,
+    read: Read | None = None,
+    takes: Callable[[Path], bool] | None = None,
 ) -> Import:
     """Finds the features of `ids` in a folder with one file per sample, or in one file for all; reads when iterated.
 
@@ -105,22 +111,25 @@ def import_features(
     One file holds an array per id, or `ids`, features end to end and `offsets` [N + 1], or one row [D] or array [T, D]
     per sample; without `ids` the samples are the data set's, in its order. A folder with one such file is that file.
     `shape`: of one clip's feature, checked if given. `key`: name of the array that holds the features, where a file has
-    several and none has a usual name (`arrays.NAMES`). `load_pt`: reads a .pt file, safely.
+    several and none has a usual name (`arrays.NAMES`). `load_pt`: reads a .pt file, safely. `read`: reads files of
+    another kind, one per sample, and `takes` says which files are of it.
     Raises: DataError if nothing there belongs to any id, an assignment is ambiguous, or counts do not agree.
     """
     path = Path(path)
-    if path.is_file():
+    if path.is_file() and read is None:
         return _one_file(path, ids, shape, key, load_pt)
-    if not path.is_dir():
+    if not path.exists():
         raise DataError("no such file or folder", file=path)
-    files = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
-    names = [file.relative_to(path).with_suffix("").as_posix() for file in files]
+    takes = takes or (lambda file: file.suffix.lower() in SUFFIXES)
+    files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file() and takes(file))
+    folder = path.parent if path.is_file() else path
+    names = [file.relative_to(folder).with_suffix("").as_posix() for file in files]
     twice = sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []
     if twice:
         hint = "keep one of them there, or give a folder with one kind"
         raise DataError(f"there in several formats: {', '.join(twice[:SHOWN])}", file=path, hint=hint)
     found = match(ids, names, str(path))
-    if not found and len(files) == 1:
+    if not found and len(files) == 1 and read is None:
         return _one_file(files[0], ids, shape, key, load_pt)
     if not found:
         raise _nothing(path, ids, names)
@@ -131,11 +140,12 @@ def import_features(
         files=tuple(file for file in files if file in used),
         places=places,
         missing=tuple(sample for sample in ids if sample not in found),
-        unused=tuple(file.relative_to(path).as_posix() for file in files if file not in used),
+        unused=tuple(file.relative_to(folder).as_posix() for file in files if file not in used),
         by_order=False,
         wanted=shape,
         key=key,
         load_pt=load_pt,
+        read=read,
     )
 
 

@@ -9,7 +9,8 @@ from pathlib import PurePosixPath
 from ..errors import DataError
 from .names import quote_id
 
-FILLERS = {"abr", "out"}  # RICA2's {video}-abr-{sample}, AQA-7's {sport}-out/{id}
+# RICA2's {video}-abr-{sample}, AQA-7's {sport}-out/{id}, FineDiving-Pose's {event}/pred_comp_{index}
+FILLERS = {"abr", "out", "pred", "comp"}
 
 
 def match(ids: Sequence[str], names: Collection[str], where: str) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Features that people pass around in place of videos: folders of one `.npy` per sample, and `.npz` files."""
+"""Features that people pass around in place of videos: folders of one `.npy` per sample, `.npz` files, tables."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from ..errors import AnnotationError
+from .files import text
 
 
 def read_features(where: Sequence[Path], folders: Sequence[str], ids: Sequence[str]) -> dict[str, np.ndarray]:
@@ -27,15 +28,36 @@ def read_features(where: Sequence[Path], folders: Sequence[str], ids: Sequence[s
     return {i: _one(folder / f"{i}.npy", i) for i in ids}
 
 
-def read_npz(file: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
+def read_npz(file: Path, names: Sequence[str], sample: str | None = None) -> dict[str, np.ndarray]:
     """The arrays called `names`. Raises AnnotationError for a damaged file, a missing array and arrays of objects."""
     try:
         with file.open("rb") as handle, np.load(handle, allow_pickle=False) as stored:
+            for name in names:
+                if name not in stored:
+                    raise AnnotationError(f"there is no array {name}", file=file, sample=sample, field=name)
             return {name: stored[name] for name in names}
-    except KeyError as error:
-        raise AnnotationError(f"the array is missing: {error}", file=file, field=str(error).split("'")[1]) from error
     except (OSError, ValueError, EOFError, AttributeError, TypeError, BadZipFile) as error:
-        raise AnnotationError(f"not an npz of numbers: {error}", file=file) from error
+        raise AnnotationError(f"not an npz of numbers: {error}", file=file, sample=sample) from error
+
+
+def read_table(file: Path, columns: int, sample: str | None = None) -> np.ndarray:
+    """A text of numbers, one row a line, separated by commas or blanks: [rows, columns] float32.
+
+    Raises AnnotationError for a file without rows, another number of columns, and what is no finite number.
+    """
+    lines = [line.replace(",", " ") for line in text(file).splitlines() if line.strip()]
+    if not lines:
+        raise AnnotationError("the file is empty", file=file, sample=sample)
+    try:
+        table = np.loadtxt(lines, ndmin=2, comments=None)
+    except ValueError as error:
+        raise AnnotationError(f"not a table of numbers: {error}", file=file, sample=sample) from error
+    if table.shape[1] != columns:
+        raise AnnotationError(f"wanted {columns} columns, got {table.shape[1]}", file=file, sample=sample)
+    if not (np.abs(table) <= np.finfo(np.float32).max).all():
+        row = int(np.flatnonzero(~(np.abs(table) <= np.finfo(np.float32).max).all(1))[0])
+        raise AnnotationError(f"row {row + 1} has a number that is not finite", file=file, sample=sample)
+    return table.astype(np.float32)
 
 
 def _any(folder: Path, ids: Sequence[str]) -> bool:

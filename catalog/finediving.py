@@ -17,14 +17,23 @@ from .base import Dataset, Fold, Media, Problem, Protocol, Sample, Target
 from .diving import disagreement, usable_judges
 from .files import bases, find_file, need_file
 from .frames import Layout, find_media, media_bases
+from .gaps import filled
 from .pickles import load_pickle
+from .poses import read_pose
 
 RULES = (0.0, 123.0)  # a mark is at most 30, the highest difficulty in the set 4.1
 TEST_SCORES = (0.0, 104.4)
+FOLDERS = ("Annotations/", "", "train_test_split/", "Annotations/train_test_split/")
 LAYOUTS = (
     Layout("release", "FINADiving_MTL_256s/{event}/{index}"),
     Layout("frames", "frames/{event}/{index}"),
     Layout("plain", "{event}/{index}"),
+)
+POSES = (
+    "Pose/{event}/pred_comp_{index}.npz",
+    "FineDiving-Pose/{event}/{index}.json",
+    "Pose/{event}/{index}.json",
+    "{event}/pred_comp_{index}.npz",
 )
 BELOW = ("FineDiving", "finediving", "datasets", "FineDiving/datasets", "Trimmed_Video_Frames", "data")
 
@@ -40,6 +49,8 @@ ABOUT = About(
         "train_test_split/ or in the folder itself); FineDiving_coarse_annotation.pkl adds the judges",
         "frames: FINADiving_MTL_256s/{event}/{index}/*.jpg, all images of the dive",
         "videos: FINADiving_MTL_256s/{event}/{index}.mp4",
+        "stream pose, [T, 16, 3]: Pose/{event}/pred_comp_{index}.npz of FineDiving-Pose (96 frames of a dive), or its "
+        "annotations, FineDiving-Pose/{event}/{index}.json",
     ),
     options={"media": "folder of the frames or videos, if they do not lie beside the labels"},
     key="xu2022finediving",
@@ -52,10 +63,8 @@ def read(root: Path, *, media: str | Path | None = None) -> Dataset:
     Raises AnnotationError and SplitError.
     """
     where = bases(root, *BELOW)
-    folders = ("Annotations/", "", "train_test_split/", "Annotations/train_test_split/")
-    file = need_file(where, _in(folders, "fine-grained_annotation_aqa.pkl"), what="annotations of FineDiving")
-    table = _table(file)
-    coarse_file = find_file(where, _in(folders, "FineDiving_coarse_annotation.pkl"))
+    file, table = _annotations(where)
+    coarse_file = find_file(where, _in(FOLDERS, "FineDiving_coarse_annotation.pkl"))
     coarse = {} if coarse_file is None else load_pickle(coarse_file)
     if not isinstance(coarse, dict):
         raise AnnotationError("not a table of (event, index)", file=coarse_file)
@@ -71,7 +80,7 @@ def read(root: Path, *, media: str | Path | None = None) -> Dataset:
             raise AnnotationError(f"a field is no number: {error}", file=file, sample=sample_id(key)) from error
         samples.append(sample)
         problems += said
-    lists = [need_file(where, _in(folders, f"{p}_split.pkl"), what=f"{p} list") for p in ("train", "test")]
+    lists = [need_file(where, _in(FOLDERS, f"{p}_split.pkl"), what=f"{p} list") for p in ("train", "test")]
     folds = (Fold("0", _ids(lists[0]), _ids(lists[1])),)
     return Dataset(
         name=ABOUT.name,
@@ -90,6 +99,35 @@ def read(root: Path, *, media: str | Path | None = None) -> Dataset:
         plans={"*": "9x16of96"},
         problems=tuple(problems),
     )
+
+
+def _pose(root: Path) -> dict[str, np.ndarray]:
+    """id -> [T, 16, 3] of the dives that have a file, in the layout of which most are there, gaps closed.
+
+    Raises AnnotationError: no file at all, one that cannot be read, an annotated dive of another number of frames.
+    """
+    where = bases(root, *BELOW)
+    _, table = _annotations(where)
+    found: dict[tuple[Any, Any], Path] = {}
+    for base in where:
+        for template in POSES:
+            files = {key: base / template.format(event=key[0], index=int(key[1])) for key in table}
+            there = {key: file for key, file in files.items() if file.is_file()}
+            found = max(found, there, key=len)
+    if not found:
+        raise AnnotationError(f"no poses: looked for {', '.join(POSES)}", file=root)
+    poses = {}
+    for key, file in found.items():
+        pose, frames = read_pose(file, sample_id(key)), len(table[key][4])
+        if file.suffix == ".json" and len(pose) != frames:
+            hint = "import the folder of poses with --root and the folder of the labels: it is marked as not aligned"
+            said = f"{len(pose)} frames of pose, {frames} of the dive, and nobody can say which are missing"
+            raise AnnotationError(said, file=file, sample=sample_id(key), field="image", hint=hint)
+        poses[sample_id(key)] = filled(pose)
+    return poses
+
+
+STREAMS = {"pose": _pose}
 
 
 def _sample(
@@ -139,6 +177,11 @@ def transitions(labels: Sequence[int], n: int = 96) -> tuple[int, int]:
 
 def _in(folders: Sequence[str], name: str) -> list[str]:
     return [f"{folder}{name}" for folder in folders]
+
+
+def _annotations(where: Sequence[Path]) -> tuple[Path, dict[tuple[Any, Any], Sequence[Any]]]:
+    file = need_file(where, _in(FOLDERS, "fine-grained_annotation_aqa.pkl"), what="annotations of FineDiving")
+    return file, _table(file)
 
 
 def _table(file: Path) -> dict[tuple[Any, Any], Sequence[Any]]:

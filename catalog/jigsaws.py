@@ -10,9 +10,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ..errors import AnnotationError, SplitError
 from .about import About
 from .base import Dataset, Fold, Media, Problem, Protocol, Sample, Target
+from .features import read_table
 from .files import bases, find_file, need_file, text
 from .frames import Layout, find_media, media_bases
 from .pickles import load_pickle
@@ -36,6 +39,8 @@ LAYOUTS = (
     Layout("tasks", "{task}/frames/{trial}_capture1"),
     Layout("plain", "{trial}_capture1"),
 )
+COLUMNS = 76  # four arms (left and right of the surgeon's console, left and right of the patient's side) x 19
+KINEMATICS = ("{task}/kinematics/AllGestures/{trial}.txt", "kinematics/AllGestures/{trial}.txt")
 BELOW = ("JIGSAWS", "JIGSAWS/data", "jigsaws", "data", "data/jigsaws")
 
 ABOUT = About(
@@ -50,6 +55,7 @@ ABOUT = About(
         "{task}/meta_file_{task}.txt",
         "MUSDL, DAE: JIGSAWS/data/frames/{trial}_capture1/, all images",
         "release: {task}/video/{trial}_capture1.avi, all frames; the left camera only",
+        "stream kinematics, [T, 76]: {task}/kinematics/AllGestures/{trial}.txt",
     ),
     options={"media": "folder of the frames or videos, if they do not lie beside the labels"},
     key="gao2014jigsaws",
@@ -91,6 +97,22 @@ def read(root: Path, *, media: str | Path | None = None) -> Dataset:
         plans={"*": "10x16of160"},
         problems=tuple(problems),
     )
+
+
+def _kinematics(root: Path) -> dict[str, np.ndarray]:
+    """Trial -> [T, 76], a row per frame of the video, of the trials that have a file. Raises AnnotationError."""
+    where = bases(root, *BELOW)
+    found = {}
+    for trial in _labels(where)[0]:
+        names = [name.format(task=_parts(trial)[0], trial=trial) for name in KINEMATICS]
+        if (file := find_file(where, names)) is not None:
+            found[trial] = read_table(file, COLUMNS, trial)
+    if not found:
+        raise AnnotationError(f"no kinematics: looked for {', '.join(KINEMATICS)}", file=root)
+    return found
+
+
+STREAMS = {"kinematics": _kinematics}
 
 
 def _protocols(where: Sequence[Path], trials: Sequence[str]) -> tuple[Protocol, ...]:

@@ -15,8 +15,9 @@ import numpy as np
 from ..errors import AnnotationError
 from .about import About
 from .base import Dataset, Fold, Protocol, Sample, Target
-from .features import read_npz
+from .features import read_npz, read_table
 from .files import bases
+from .kinect import PARENTS, places
 from .protocols import grouped_folds, leave_one_out
 
 PACKED = "uiprmd_kinect_m01_m02.npz"
@@ -36,7 +37,7 @@ ABOUT = About(
         f"release: '{CORRECT}/Angles/m01_s01_e01_angles.txt' and '{INCORRECT}/Angles/m01_s01_e01_angles_inc.txt', "
         "likewise Positions; every movement that is there",
         f"packed: {PACKED}: positions, angles, offsets, movement, subject, episode, correct",
-        "streams angles and positions, [T, 66]: 22 joints x 3",
+        "streams angles and positions, [T, 66]: 22 joints x 3; joints, [T, 22, 3], where these put the joints",
     ),
     key="vakanski2018data",
 )
@@ -91,7 +92,8 @@ def _stream(kind: str):
     def stream(root: Path) -> dict[str, np.ndarray]:
         file = _packed(root)
         if file is None:
-            return {e.id: _table(path) for e, path in sorted(_text_files(root, kind).items())}
+            files = sorted(_text_files(root, kind).items())
+            return {e.id: read_table(path, 3 * len(PARENTS), e.id) for e, path in files}
         arrays = read_npz(file, (kind, "offsets"))
         cuts = zip(arrays["offsets"][:-1], arrays["offsets"][1:], strict=True)
         return {e.id: arrays[kind][a:b] for e, (a, b) in zip(_packed_episodes(file), cuts, strict=True)}
@@ -99,7 +101,23 @@ def _stream(kind: str):
     return stream
 
 
-STREAMS = {"angles": _stream("angles"), "positions": _stream("positions")}
+ANGLES, POSITIONS = _stream("angles"), _stream("positions")
+
+
+def _joints(root: Path) -> dict[str, np.ndarray]:
+    """id -> [T, 22, 3] of `kinect-22`: x, y, z in cm. Raises AnnotationError where angles do not fit positions."""
+    angles, positions = ANGLES(root), POSITIONS(root)
+    for i in sorted(angles.keys() ^ positions.keys()):
+        there, not_there = ("angles", "positions") if i in angles else ("positions", "angles")
+        raise AnnotationError(f"{there} without {not_there}", file=root, sample=i, field=not_there)
+    for i in angles:
+        if angles[i].shape != positions[i].shape:
+            said = f"angles are {list(angles[i].shape)}, positions {list(positions[i].shape)}"
+            raise AnnotationError(said, file=root, sample=i, field="positions")
+    return {i: places(positions[i], angles[i]) for i in positions}
+
+
+STREAMS = {"angles": ANGLES, "positions": POSITIONS, "joints": _joints}
 
 
 def _packed(root: Path) -> Path | None:
@@ -129,11 +147,3 @@ def _text_files(root: Path, *kinds: str) -> dict[Episode, Path]:
                 return found
     looked = ", ".join(name for pair in folders for name in pair)
     raise AnnotationError(f"no sequences: looked for {PACKED}, {looked}", file=root)
-
-
-def _table(file: Path) -> np.ndarray:
-    try:
-        rows = [line for line in file.read_text(encoding="ascii").splitlines() if line.strip()]
-        return np.array([[float(number) for number in row.split(",")] for row in rows], dtype=np.float32)
-    except (OSError, ValueError) as error:
-        raise AnnotationError(f"not a table of numbers: {error}", file=file) from error

@@ -135,6 +135,8 @@ def import_store(
 ) -> dict[str, Any]:
     """Take in features that people have: .npy .npz .pt .mat .h5, one file per sample or one for all.
 
+    Poses as well, one file per sample: .json of FineDiving-Pose, .npz with `pred`, .txt of MediaPipe.
+
     The labels are read from --root, else from PATH itself.
 
     Example: aqa cache import rhythmic-gymnastics /data/RG --as vst

@@ -14,8 +14,10 @@ from ..cache.fingerprint import Fingerprint
 from ..cache.import_features import Import, import_features
 from ..cache.stores import create_store
 from ..catalog.base import Dataset
+from ..catalog.poses import is_pose
 from ..errors import AqaError, DataError, UnknownName
 from .console import Console
+from .pose_files import PoseFiles, holds_poses
 
 
 def import_dataset(
@@ -38,9 +40,10 @@ def import_dataset(
         found = own[stream](path)
         arrays, missing, unused = found, [s.id for s in dataset.samples if s.id not in found], ()
         digest, sources = _digest(found), {i: {"import": {"file": path.name}} for i in found}
-        shape = next(iter(found.values())).shape[1:]
+        shape, unaligned = next(iter(found.values())).shape[1:], set()
     else:
-        there = _by_names(path, dataset, own, root)
+        poses = PoseFiles(dataset)
+        there, unaligned = _by_names(path, dataset, own, root, poses if holds_poses(path) else None), poses.unaligned
         arrays, missing, unused = there, list(there.missing), there.unused
         digest, sources, shape = there.digest(), {i: there.source(i) for i in there.places}, there.shape
         if there.by_order:
@@ -67,12 +70,19 @@ def import_dataset(
                 skipped += 1
             else:
                 nowhere = np.zeros(len(features))
-                store.write(i, features, nowhere.astype(np.int64) - 1, nowhere * np.nan, sources[i])
+                source = {**sources[i], "aligned": False} if i in unaligned else sources[i]
+                store.write(i, features, nowhere.astype(np.int64) - 1, nowhere * np.nan, source)
                 rows, clips = rows + 1, clips + len(features)
             step()
     store.pack()
     if missing:
         console.warn(f"{len(missing)} samples have no features: {', '.join(missing[:5])}")
+    if unaligned:
+        some = ", ".join(sorted(unaligned)[:5])
+        console.warn(
+            f"{len(unaligned)} samples have poses of which nobody can say which frames they are of: {some}. "
+            "They are kept in their order and marked as not aligned with the video"
+        )
     if unused:
         console.warn(f"{len(unused)} files belong to no sample: {', '.join(unused[:5])}")
     return {
@@ -83,14 +93,20 @@ def import_dataset(
         "skipped": skipped,
         "missing": missing,
         "unused": list(unused),
+        "unaligned": sorted(unaligned),
         "clips": clips,
         "shape": list(shape),
     }
 
 
-def _by_names(path: Path, dataset: Dataset, own: Mapping[str, Any], root: Path | None) -> Import:
+def _by_names(
+    path: Path, dataset: Dataset, own: Mapping[str, Any], root: Path | None, poses: PoseFiles | None
+) -> Import:
+    ids = [s.id for s in dataset.samples]
     try:
-        return import_features(path, [s.id for s in dataset.samples], load_pt=_load_pt)
+        if poses is not None:
+            return import_features(path, ids, read=poses, takes=is_pose)
+        return import_features(path, ids, load_pt=_load_pt)
     except AqaError as error:
         if root is None and own:
             known = UnknownName(f"stream in the folder of {dataset.name}", "--as", own)

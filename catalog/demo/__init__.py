@@ -11,9 +11,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ...errors import BadParameter
+import numpy as np
+
+from ...errors import AnnotationError, BadParameter
 from ..about import About
 from ..base import Dataset, Fold, Media, Protocol, Sample, Target
+from ..features import read_npz
 from . import rules
 from .commentary import caption
 from .programme import Dive, dives
@@ -26,7 +29,7 @@ ABOUT = About(
     licence="MIT, like the package that draws them",
     cite="",
     source="rendered on first use from a frozen seed; nothing is downloaded",
-    layouts=("videos/<id>.mp4", "poses.npz"),
+    layouts=("videos/<id>.mp4", "poses.npz: stream pose, [T, 16, 3], MPII's joints in pixels"),
 )
 
 
@@ -66,6 +69,23 @@ def default_root() -> Path:
     """``aqa/demo-v1`` in the user's cache folder ($XDG_CACHE_HOME, else ~/.cache)."""
     cache = os.environ.get("XDG_CACHE_HOME")
     return (Path(cache) if cache else Path.home() / ".cache") / "aqa" / "demo-v1"
+
+
+def _pose(root: Path) -> dict[str, np.ndarray]:
+    """id -> [T, 16, 3]: x, y in pixels of the picture, confidence 1 (out of the picture where the camera misses)."""
+    file = root if root.is_file() else root / "poses.npz"
+    if not file.is_file():
+        raise AnnotationError("no poses", file=file, hint="`aqa demo` makes them with the videos")
+    arrays = read_npz(file, ("ids", "offsets", "poses"))
+    offsets, poses = arrays["offsets"], arrays["poses"]
+    whole = poses.ndim == 3 and poses.shape[1:] == (16, 2) and len(offsets) == len(arrays["ids"]) + 1
+    if not whole or offsets[0] != 0 or offsets[-1] != len(poses) or (np.diff(offsets) < 1).any():
+        raise AnnotationError("these are not the poses that aqa wrote", file=file, hint="remove it and run `aqa demo`")
+    seen = np.concatenate([poses, np.ones_like(poses[..., :1])], axis=-1)
+    return {str(i): seen[a:b] for i, a, b in zip(arrays["ids"], offsets[:-1], offsets[1:], strict=True)}
+
+
+STREAMS = {"pose": _pose}
 
 
 def _sample(dive: Dive, videos: Path) -> Sample:

@@ -34,6 +34,7 @@ def same(found, arrays):
     [
         ("01_05", "01_05"),  # TPT
         ("01_05", "1-abr-5"),  # RICA2
+        ("01_5", "Pose/01/pred_comp_5"),  # FineDiving-Pose
         ("01_05", "features_20_958/01_05"),
         ("diving-007", "diving-out/007"),  # AQA-7 of TPT
         ("sync_diving_3m-012", "AQA_7/features/sync_diving_3m-out/012"),

@@ -89,12 +89,15 @@ def test_the_real_sets_survive_being_kept_as_json(shared_data: Path, name: str, 
 def test_the_streams_that_the_sets_carry():
     names = {name: sorted(catalog.streams(name)) for name in READ_FROM_DISK}
     assert {name: found for name, found in names.items() if found} == {
+        "jigsaws": ["kinematics"],
+        "finediving": ["pose"],
         "rhythmic-gymnastics": ["i3d", "vst"],
         "fis-v": ["i3d", "vst"],
         "logo": ["i3d", "logo_feats", "vst"],
         "unlv-dive": ["p3d"],
-        "ui-prmd": ["angles", "positions"],
+        "ui-prmd": ["angles", "joints", "positions"],
     }
+    assert sorted(catalog.streams("demo")) == ["pose"]
 
 
 def test_the_table_alone_imports_no_reader_and_nothing_heavy():

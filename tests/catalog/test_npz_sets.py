@@ -111,7 +111,7 @@ def release(root: Path, kinds: tuple[str, ...] = ("Angles", "Positions")) -> Non
             for subject in (1, 10):
                 for episode in (1, 2):
                     name = f"m07_s{subject:02d}_e{episode:02d}_{kind.lower()}{end}.txt"
-                    rows = [f"{subject}.5, {n}.25,-3e-2" for n in range(episode + 2)]
+                    rows = [f"{subject}.5, {n}.25,-3e-2" + ",0" * 63 for n in range(episode + 2)]
                     (folder / name).write_text("\n".join(rows) + "\n")
 
 
@@ -124,7 +124,7 @@ def test_the_release(tmp_path: Path, place: str):
     assert [fold.name for fold in dataset.protocol().folds] == ["s01", "s10"]
     angles = catalog.streams("ui-prmd")["angles"](tmp_path)
     assert set(angles) == set(dataset.by_id)
-    np.testing.assert_allclose(angles["m07_s10_e02_inc"], [[10.5, n + 0.25, -0.03] for n in range(4)])
+    np.testing.assert_allclose(angles["m07_s10_e02_inc"], [[10.5, n + 0.25, -0.03] + [0] * 63 for n in range(4)])
 
 
 def test_the_release_with_positions_only(tmp_path: Path):
@@ -139,6 +139,8 @@ def test_bad_ui_prmd_files(tmp_path: Path):
     (tmp_path / "Segmented Movements/Kinect/Angles/m07_s01_e01_angles.txt").write_text("1,2\n3\n")
     with pytest.raises(AnnotationError, match="m07_s01_e01_angles"):
         catalog.streams("ui-prmd")["angles"](tmp_path)
+    with pytest.raises(AnnotationError, match=r"not a table.*sample m07_s01_e01"):
+        catalog.streams("ui-prmd")["joints"](tmp_path)
     np.savez(tmp_path / "uiprmd_kinect_m01_m02.npz", movement=np.ones(2), subject=np.ones(2), episode=np.ones(2))
     with pytest.raises(AnnotationError, match="correct"):
         catalog.read("ui-prmd", tmp_path)
