@@ -21,7 +21,8 @@ import numpy as np
 import torch
 from machine import write
 
-from aqa.heads import HEADS, FeatureSet, fit_head, make_head, training, unmet
+from aqa.heads import HEADS, FeatureSet, fit_head, make_head, out_of_fold, training, unmet
+from aqa.heads.folds import INNER
 from aqa.heads.torch_head import TorchHead
 from heads import synthetic
 
@@ -39,9 +40,13 @@ def labelled(data: FeatureSet) -> FeatureSet:
 
 
 def seconds(head: Any, train: FeatureSet, val: FeatureSet, test: FeatureSet, seeds: int) -> float:
-    """Of fitting all seeds and judging `test`."""
-    started = time.perf_counter()
-    fitted = fit_head(head, train, val, seeds=range(seeds if head.needs.seeded else 1))
+    """Of fitting all seeds and judging what `aqa fit` has judged."""
+    started, chosen = time.perf_counter(), range(seeds if head.needs.seeded else 1)
+    if head.needs.validates:
+        fitted = fit_head(head, train, val, seeds=chosen)
+    else:
+        fitted = fit_head(head, train, None, seeds=chosen)
+        out_of_fold(head, train, folds=np.arange(len(train)) % INNER, seeds=chosen)  # for the intervals
     for one in fitted:
         one.predict(test)
     return time.perf_counter() - started
@@ -72,12 +77,15 @@ def main() -> None:
     options = parser.parse_args()
     training.RECORD = 1  # a whole fit is long enough to be recorded, so a short one is recorded too
     data = labelled(synthetic(1412, 10, 1024))
-    parts = data.take(np.arange(953)), data.take(np.arange(953, 1059)), data.take(np.arange(1059, 1412))
+    train, test = data.take(np.arange(1059)), data.take(np.arange(1059, 1412))
+    rest, held = train.take(np.arange(900)), train.take(np.arange(900, 1059))  # 15% choose the epoch
     rows = []
     for name in options.head or HEADS:
-        if lacks := unmet(make_head(name), parts[0]):
+        head = make_head(name)
+        if lacks := unmet(head, train):
             print(f"{name} left out: {'; '.join(lacks)}", file=sys.stderr)
             continue
+        parts = (rest, held, test) if head.needs.validates else (train, held, test)
         rows.append(measured(name, parts, options.seeds))
         print(rows[-1], file=sys.stderr, flush=True)
     rows.sort(key=lambda row: -row["seconds"])

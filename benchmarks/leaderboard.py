@@ -110,8 +110,8 @@ def main() -> None:
             make_run(rows, head, 0)
         (section,) = table_of(few)  # warms imports
         listed(many)
-        truth = section.lines[0].entries[0].arrays[0]
-        scores = [line.entries[0].arrays[1] for line in section.lines]
+        truth = section.lines[0].entries[0].truths
+        scores = [line.entries[0].scores[0] for line in section.lines]
         pairs = []
         for _ in range(repeat):
             table = processor_seconds(lambda: table_of(few))

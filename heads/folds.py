@@ -31,8 +31,11 @@ def inner_folds(train: FeatureSet, count: int = INNER) -> np.ndarray:
 
 
 def splits(folds: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """(rows of the others, rows of the fold) of every one of `folds`, int [N]; nothing where there is one alone."""
-    names = np.unique(folds)
+    """(rows of the others, rows of the fold) of every one of `folds`, int [N]; nothing where there is one alone.
+
+    Rows of fold -1 are among the others every time.
+    """
+    names = np.unique(folds[folds >= 0])
     for name in names if len(names) > 1 else ():
         yield np.flatnonzero(folds != name), np.flatnonzero(folds == name)
 
@@ -42,7 +45,8 @@ def out_of_fold(
 ) -> list[Judgement]:
     """One judgement of all of `train` per seed, in the order of `train`: part k by the head refitted on the others.
 
-    `folds`: int [N], the part of each sample; what must stay together (a subject, an event) shares a number.
+    `folds`: int [N], the part of each sample; what must stay together (a subject, an event) shares a number. Samples of
+    part -1 are fitted on every time and not judged (those without labels).
 
     Raises:
         UsageError: `folds` has not one number per sample, or fewer than two different ones.
@@ -50,7 +54,7 @@ def out_of_fold(
     folds = np.asarray(folds)
     if folds.shape != (len(train),):
         raise UsageError(f"folds has shape {list(folds.shape)}, not [{len(train)}]: give one number per sample")
-    if len(np.unique(folds)) < 2:
+    if len(np.unique(folds[folds >= 0])) < 2:
         raise UsageError("one fold alone leaves nothing to fit on", hint="give at least two folds")
     parts: list[list[Judgement]] = [[] for _ in seeds]
     rows = []

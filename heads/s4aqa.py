@@ -4,18 +4,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .base import Needs
 from .batches import Batch, only
 from .config import demand
 from .noise import Noise
-from .semi import WIDTH, SemiNet, SemiSupervised, regression
-from .torch_head import Spec, Step
+from .semi import WIDTH, SemiNet, SemiSupervised
+from .torch_head import Spec
 
 
 class S4AqaNet(SemiNet):
@@ -72,13 +71,13 @@ class S4Aqa(SemiSupervised):
 
 @dataclass(frozen=True)
 class Supervised(SemiSupervised):
-    """The network of `s4aqa` on the labelled samples alone: what semi-supervised heads are to be compared with."""
+    """The network of `s4aqa` on the labels alone: what semi-supervised heads are to be compared with. It makes as many
+    updates as they do, and features are scaled over the same samples."""
 
     name = "s4aqa-supervised"
-    needs: ClassVar[Needs] = Needs(shape=None, together=True, validates=True)
 
-    def loss(self, net: Any, batch: Batch, noise: Noise, step: Step) -> Tensor:  # noqa: ARG002
-        return regression(net, batch)
+    def unsupervised(self, net: Any, labelled: Batch, unlabelled: Batch, noise: Noise) -> Tensor:  # noqa: ARG002
+        return torch.zeros_like(labelled.score[0])
 
 
 def one_segment(mask: Tensor, draw: Tensor) -> Tensor:

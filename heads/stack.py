@@ -55,10 +55,16 @@ class Stack:
     folds: int = 5
 
     def __post_init__(self) -> None:
+        from . import head_class
+
         demand(self, "folds", self.folds >= 2, "2 or more")
         names = self.members.split("+")
         demand(self, "members", all(names) and len(set(names)) == len(names), "different heads with + between")
         demand(self, "members", self.name not in names, "heads other than stack itself")
+        for name in names:
+            head_class(name)  # raises UnknownName before the work starts
+        if self.weights == "equal":
+            object.__setattr__(self, "needs", replace(self.needs, out_of_fold=False))
 
     def parts(self, streams: Sequence[str]) -> list[Part]:
         """Every head on every one of `streams`, or on all at once if it takes more than one.

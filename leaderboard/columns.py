@@ -74,8 +74,9 @@ def note_of(section: Section) -> str:
     row = section.rows[0]
     parts = [
         f"n = {row['n']}",
-        "95% interval: bootstrap over test samples of the seed-averaged prediction"
-        f" ({section.resamples:,} resamples)".replace(",", " "),
+        f"95% interval: bootstrap over test samples {_resampled(section)} ({section.resamples:,} resamples)".replace(
+            ",", " "
+        ),
     ]
     if row["averaged"]:
         how = {"fisher": "correlations averaged by Fisher z", "arithmetic": "correlations averaged arithmetically"}
@@ -91,6 +92,14 @@ def note_of(section: Section) -> str:
     if any(row.get("coverage") is not None for row in section.rows):
         parts.append("own cov.: of the 90% intervals by the heads' own spreads")
     return "; ".join(parts)
+
+
+def _resampled(section: Section) -> str:
+    shares = {row["labelled"] < 1 for row in section.rows}
+    seeds = "of the seeds' mean correlation, since each had labels of its own"
+    if shares == {True}:
+        return seeds
+    return "of the seed-averaged prediction" + (f" (of rows with fewer labels {seeds})" if True in shares else "")
 
 
 def title_of(section: Section) -> str:

@@ -48,7 +48,7 @@ def compare(a: Sequence[Run], b: Sequence[Run], *, count: int = RESAMPLES, top: 
             "ci_high": high,
             "p": p if np.isfinite(p) else None,
         },
-        "mae": _mae(one.judged, other.judged, count),
+        "mae": _mae(one, other, count),
         "samples": _samples(one.judged, other.judged, top),
     }
 
@@ -85,7 +85,7 @@ def _side(line: Line) -> dict[str, Any]:
     return {"name": name_of(line.row), **{name: line.row[name] for name in names}}
 
 
-def _mae(one: pd.DataFrame, other: pd.DataFrame, count: int) -> dict[str, Any]:
+def _mae(one: Entry, other: Entry, count: int) -> dict[str, Any]:
     """Difference of the mean absolute errors over all test samples; negative: `one` is nearer to the truth."""
     errors = _errors(one) - _errors(other)
     counts = resamples(len(errors), count, np.random.default_rng(0))
@@ -93,8 +93,9 @@ def _mae(one: pd.DataFrame, other: pd.DataFrame, count: int) -> dict[str, Any]:
     return {"difference": float(errors.mean()), "ci_low": low, "ci_high": high}
 
 
-def _errors(judged: pd.DataFrame) -> np.ndarray:
-    return np.abs(judged["score"].to_numpy() - judged["truth"].to_numpy())
+def _errors(entry: Entry) -> np.ndarray:
+    truth = np.concatenate(entry.truths)
+    return np.mean([np.abs(np.concatenate(scores) - truth) for scores in entry.scores], axis=0)
 
 
 def _samples(one: pd.DataFrame, other: pd.DataFrame, top: int) -> list[dict[str, Any]]:

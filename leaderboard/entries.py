@@ -76,7 +76,12 @@ class Entry:
         return None if found is None else found[0]
 
     def interval_metrics(self) -> dict[str, Any]:
-        """What the 90% interval covers on test, and its mean width."""
+        """What the 90% interval covers on test, and its mean width; means over seeds where they are `apart`."""
+        if self.apart and len(self.seeds) > 1:
+            found = [Entry(list(self.by_seed[seed].values())).interval_metrics() for seed in self.seeds]
+            names = ("interval_coverage", "interval_width")
+            means = {name: average([one[name] for one in found], "arithmetic") for name in names}
+            return {**found[0], **means}
         judged = self.judged
         if np.isnan(judged["low"].to_numpy()).any():
             return {"interval_coverage": None, "interval_width": None, "interval_form": None}
@@ -87,17 +92,39 @@ class Entry:
             "interval_form": "weighted" if self.weighted else "plain",
         }
 
+    @property
+    def apart(self) -> bool:
+        """Whether every seed had labels of its own (`--labelled`). The mean of their predictions would be that of a
+        head which saw more labels than any of them, so correlations are averaged and not predictions."""
+        return self.info.get("labelled", 1.0) < 1
+
     @cached_property
-    def arrays(self) -> tuple[list[np.ndarray], list[np.ndarray]]:
-        """Truths and seed-averaged scores, one array per fold that a correlation is taken of."""
-        parts = [self.judged] if self.pooled else [part for _, part in self.judged.groupby("fold", sort=True)]
-        return [p["truth"].to_numpy() for p in parts], [p["score"].to_numpy() for p in parts]
+    def truths(self) -> list[np.ndarray]:
+        """One array per fold that a correlation is taken of."""
+        return self._by_fold(self.judged, "truth")
+
+    @cached_property
+    def scores(self) -> list[list[np.ndarray]]:
+        """Scores per fold, as `truths`: of the seed-averaged prediction, or of every seed where they are `apart`."""
+        if not self.apart:
+            return [self._by_fold(self.judged, "score")]
+        tests = [{fold: self.by_seed[seed][fold].part("test") for fold in self.folds} for seed in self.seeds]
+        whole = [pd.concat([part.assign(fold=fold) for fold, part in test.items()]) for test in tests]
+        return [self._by_fold(test, "score") for test in whole]
+
+    def _by_fold(self, table: pd.DataFrame, column: str) -> list[np.ndarray]:
+        parts = [table] if self.pooled else [part for _, part in table.groupby("fold", sort=True)]
+        return [part[column].to_numpy() for part in parts]
 
     @cached_property
     def observed(self) -> float | None:
-        """Spearman of the seed-averaged prediction: what the bootstrap resamples."""
-        found = [spearman(truth, score) for truth, score in zip(*self.arrays, strict=True)]
-        return average(found, self.rule)
+        """Spearman of the seed-averaged prediction, or the seeds' mean where they are `apart`: what the bootstrap
+        resamples."""
+        found = [
+            average([spearman(truth, score) for truth, score in zip(self.truths, scores, strict=True)], self.rule)
+            for scores in self.scores
+        ]
+        return average(found, "arithmetic")
 
     @cached_property
     def test_set(self) -> str:

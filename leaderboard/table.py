@@ -64,7 +64,7 @@ class Section:
         return [line.row for line in self.lines]
 
     def pairs(self) -> list[dict[str, Any]]:
-        """Every pair of compared rows, as in the JSON output; `difference` is that of seed-averaged predictions."""
+        """Every pair of compared rows, as in the JSON output; `difference` is that of what was resampled."""
         found = []
         for j, b in enumerate(self.compared):
             for i, a in enumerate(self.compared[:j]):
@@ -91,9 +91,9 @@ def sections(
     """Tables of all runs. `failed` is told of runs that cannot be read, which are left out; without it they raise.
 
     Metrics are taken per seed by the protocol's rule (folds averaged, or their predictions pooled) and then averaged
-    over seeds. The 95% interval is a bootstrap over test samples of the seed-averaged prediction, on the same resamples
-    for every row with the same test samples. A protocol with several groups gets one more section, over its groups,
-    with the heads that have runs in all of them.
+    over seeds. The 95% interval is a bootstrap over test samples of the seed-averaged prediction (of the seeds' mean,
+    where each had labels of its own), on the same resamples for every row with the same test samples. A protocol with
+    several groups gets one more section, over its groups, with the heads that have runs in all of them.
     """
     by_row: dict[tuple, list[Run]] = defaultdict(list)
     for run in runs:
@@ -101,7 +101,7 @@ def sections(
     entries = [entry for members in by_row.values() if (entry := _entry(members, failed)) is not None]
     entries.sort(key=lambda entry: tuple(entry.info[name] for name in SAME))
     if entries:
-        count = max(min(count, DRAWS // len(entries)), min(count, FEWEST))
+        count = max(min(count, DRAWS // sum(len(entry.scores) for entry in entries)), min(count, FEWEST))
     found: list[Section] = []
     for key, members in groupby(entries, key=lambda entry: tuple(entry.info[name] for name in SAME)):
         dataset, protocol, target, group = key
@@ -156,9 +156,11 @@ def lines_of(entries: Sequence[Entry], count: int) -> list[Line]:
         first = members[0]
         # groups have samples of their own, so their resamples are independent
         seed = zlib.crc32(first.info["group"].encode())
-        scores = [entry.arrays[1] for entry in members]
-        draws = bootstrap_spearman(first.arrays[0], scores, rule=first.rule, count=count, seed=seed)
-        lines += [Line((e,), _row(e, d), e.observed, d) for e, d in zip(members, draws, strict=True)]
+        scores = [scores for entry in members for scores in entry.scores]
+        draws = bootstrap_spearman(first.truths, scores, rule=first.rule, count=count, seed=seed)
+        ends = np.cumsum([len(entry.scores) for entry in members])
+        means = [average_array(part, "arithmetic") for part in np.split(draws, ends[:-1])]
+        lines += [Line((e,), _row(e, d), e.observed, d) for e, d in zip(members, means, strict=True)]
     return lines
 
 

@@ -31,7 +31,10 @@ def fit(
     protocol: ProtocolName = None,
     group: Annotated[str | None, typer.Option("--group", help="Only this group (sport, apparatus, task).")] = None,
     held_out: Annotated[
-        float, typer.Option("--held-out", min=0.0, max=0.5, help="Part of train that selects the epoch.")
+        float,
+        typer.Option(
+            "--held-out", min=0.0, max=0.5, help="Part of train that selects the epoch and makes the intervals."
+        ),
     ] = 0.15,
     labelled: Annotated[
         float,

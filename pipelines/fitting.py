@@ -54,16 +54,17 @@ def _fit_together(job: Job, seeds: Sequence[int], labelled: Sequence[str] | None
         if val_ids:
             train, val = train.take([rows[i] for i in fit_ids]), train.take([rows[i] for i in val_ids])
     count = len(train)
-    if labelled is not None and job.head.needs.unlabelled:
-        known = set(labelled)
-        train = job.subset([*train.ids, *(i for i in job.fold.train if i not in known)])
+    if job.head.needs.unlabelled:
+        known = set(whole.ids)
+        others = [*(i for i in job.fold.train if i not in known), *job.unjudged]
+        train = job.subset([*train.ids, *others]) if others else train
         train = train.without_labels(np.arange(len(train)) >= count)
     history: list[Mapping[str, Any]] = []
     started = time.perf_counter()
     fitted = heads_room.fit_head(job.head, train, val, seeds=seeds, device=job.device, log=history.append)
     seconds = (time.perf_counter() - started) / len(seeds)
     # With `paper` nothing is held out: there are no intervals, and nobody waits for five more fits.
-    held = None if job.protocol.name == PAPER else _held_out_judgements(job, fitted, whole, val, seeds)
+    held = None if job.protocol.name == PAPER else _held_out_judgements(job, fitted, whole, train, val, seeds)
     for k, (seed, one) in enumerate(zip(seeds, fitted, strict=True)):
         started = time.perf_counter()
         judged = one.predict(test)
@@ -90,15 +91,24 @@ def _save(one: Fitted, labelled: Sequence[str] | None, folder: Path) -> None:
 
 
 def _held_out_judgements(
-    job: Job, fitted: Sequence[Fitted], train: FeatureSet, val: FeatureSet | None, seeds: Sequence[int]
+    job: Job,
+    fitted: Sequence[Fitted],
+    whole: FeatureSet,
+    train: FeatureSet,
+    val: FeatureSet | None,
+    seeds: Sequence[int],
 ) -> tuple[str, FeatureSet, list[Judgement]] | None:
-    """Judgements of samples that were not fitted on, for intervals: ("val" or "oof", the samples, one per seed)."""
+    """Judgements of samples that were not fitted on, for intervals: ("val" or "oof", the samples, one per seed).
+
+    `whole`: the labelled train samples; `train`: what was fitted on, which without a `val` begins with all of them.
+    """
     if val is not None:
         return "val", val, [one.predict(val) for one in fitted]
-    folds = inner_folds(train)
+    folds = inner_folds(whole)
     if len(np.unique(folds)) < 2:
         return None
-    return "oof", train, heads_room.out_of_fold(job.head, train, folds=folds, seeds=seeds, device=job.device)
+    folds = np.pad(folds, (0, len(train) - len(whole)), constant_values=-1)
+    return "oof", whole, heads_room.out_of_fold(job.head, train, folds=folds, seeds=seeds, device=job.device)
 
 
 def _info(job: Job, one: Fitted) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +29,7 @@ FINE_TUNED = "fine-tuned-on-train"
 
 @dataclass(frozen=True)
 class Job:
-    """One head on one fold, for all seeds. `data` holds every sample and is shared by all jobs."""
+    """One head on one fold, for all seeds. All jobs share `data`, which holds every sample, also the `unjudged`."""
 
     head: Head
     asked: Head  # without what `--protocol paper` makes of it
@@ -38,6 +39,7 @@ class Job:
     fold: Fold
     index: int  # of the fold, within its group
     data: FeatureSet
+    unjudged: tuple[str, ...]  # ids of samples with features that nobody scored, for heads that learn from those too
     range: Range
     range_source: str
     r_l2_range: Range
@@ -99,6 +101,8 @@ class Job:
         }
         if self.labelled < 1:
             identity["labelled"] = self.labelled
+        if self.unjudged:
+            identity["unjudged"] = list(self.unjudged)
         names = tuple(by_stream(self.stores))
         where = (self.dataset.name, self.protocol.name, self.target.name, self.fold.group)
         return RunKey(*where, names, self.head.name, identity, self.index, seed)
@@ -137,13 +141,27 @@ def plan_jobs(
     folds = [fold for fold in protocol.folds if group in (None, fold.group)]
     ids = list(dict.fromkeys(i for fold in folds for i in (*fold.train, *fold.test)))
     usable = usable_ids(dataset, stores, ids, allow_missing)
-    data = feature_set(dataset, read_streams(stores, usable), usable, chosen_target, (0.0, 1.0))
+    beyond = _unjudged(dataset, stores, chosen_target) if any(head.needs.unlabelled for head in made) else {}
+    beyond = {group: beyond.get(group, []) for group in protocol.groups}
+    every = [*usable, *chain.from_iterable(beyond.values())]
+    data = feature_set(dataset, read_streams(stores, every), every, chosen_target, (0.0, 1.0))
+    judged = data.take(range(len(usable))) if len(every) > len(usable) else data
     flags = _flags(dataset, protocol)
     if len(usable) < len(ids):
         flags = (*flags, f"{len(ids) - len(usable)}-samples-missing")
     there = set(usable)
     most = max((len(there.intersection(fold.train)) for fold in folds), default=0)
-    fitting = [head for head in made if _fits(head, data, most, asked=head.name in heads, console=console)]
+    fitting = [
+        head
+        for head in made
+        if _fits(
+            head,
+            judged,
+            most if head.needs.unlabelled else max(1, round(labelled * most)),
+            asked=head.name in heads,
+            console=console,
+        )
+    ]
     jobs = []
     for fold in folds:
         present = [i for i in fold.train if i in there]
@@ -168,6 +186,7 @@ def plan_jobs(
                 fold=fold,
                 index=index,
                 data=data,
+                unjudged=tuple(beyond[fold.group]) if head.needs.unlabelled else (),
                 range=range_,
                 range_source=source,
                 r_l2_range=_test_range(dataset, protocol, fold, chosen_target) if protocol.r_l2 == "test" else range_,
@@ -182,7 +201,10 @@ def plan_jobs(
             jobs.append(job)
     for name in dict.fromkeys(job.head.name for job in jobs if "out-of-fold-untrusted" in job.flags):
         what = "these features were fine-tuned on the train scores, so heads judge samples well that they have not seen"
-        console.warn(f"{name} learns from out-of-fold judgements inside train, which cannot be trusted here: {what}")
+        hint = "; --set stack.weights=equal does without" if name == "stack" else ""
+        console.warn(
+            f"{name} learns from out-of-fold judgements inside train, which cannot be trusted here: {what}{hint}"
+        )
     return jobs
 
 
@@ -190,6 +212,16 @@ def _test_range(dataset: Dataset, protocol: Protocol, fold: Fold, target: Target
     tested = {i for one in folds_of(protocol, fold.group) for i in one.test}
     scores = [dataset.by_id[i].targets[target.name] for i in tested]
     return min(scores), max(scores)
+
+
+def _unjudged(dataset: Dataset, stores: Sequence[FeatureStore], target: Target) -> dict[str, list[str]]:
+    """Group -> samples with features in every store that have no score, so that no protocol can use them."""
+    there = set.intersection(*(set(store.ids()) for store in stores))
+    found: dict[str, list[str]] = {}
+    for sample in dataset.samples:
+        if target.name not in sample.targets and sample.id in there:
+            found.setdefault(sample.group, []).append(sample.id)
+    return found
 
 
 def _fits(head: Head, data: FeatureSet, samples: int, *, asked: bool, console: Console) -> bool:

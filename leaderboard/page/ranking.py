@@ -65,7 +65,8 @@ def learning(section: Section, name: str) -> Picture | None:
     for row in section.rows:
         if row["spearman"] is not None and not row["floor"]:
             curves.setdefault(name_of({**row, "labelled": 1}), []).append(row)
-    curves = {head: sorted(rows, key=lambda row: row["labelled"]) for head, rows in curves.items() if len(rows) > 1}
+    several = {head: rows for head, rows in curves.items() if len({row["labelled"] for row in rows}) > 1}
+    curves = {head: sorted(rows, key=lambda row: row["labelled"]) for head, rows in several.items()}
     if not curves:
         return None
     keys = ("labelled", "spearman", "spearman_sd", "ci_low", "ci_high", "seeds")

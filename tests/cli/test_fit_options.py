@@ -4,7 +4,8 @@ stack says."""
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ Import = Callable[..., None]
 def imported(aqa, value, tmp_path: Path) -> Import:
     """40 samples of `csv`, 30 to train, with made-up features that tell the score; `change`: other scores of train."""
 
-    def make(name: str, change: dict[int, float] | None = None) -> None:
+    def make(name: str, change: Mapping[int, object] | None = None) -> None:
         root, folder = tmp_path / f"{name}-set", tmp_path / f"{name}-features"
         root.mkdir()
         folder.mkdir()
@@ -50,6 +51,7 @@ def labelled(row: dict[str, Any]) -> list[str]:
 
 
 HEADS = ("--head", "ridge", "--head", "mlp", "--set", "mlp.epochs=2", "--set", "mlp.hidden=8")
+UNLABELLED = ("s4aqa", "s4aqa-supervised", "pseudo-label", "vat", "mean-teacher")  # are given the others without labels
 
 
 def test_every_seed_draws_its_labels_and_keeps_them(aqa, value, imported: Import):
@@ -75,7 +77,8 @@ def test_every_seed_draws_its_labels_and_keeps_them(aqa, value, imported: Import
 
 def test_other_labels_than_those_drawn_change_nothing(aqa, value, imported: Import):
     imported("a")
-    words = (*HEADS, "--labelled", 0.4, "--seeds", 1)
+    small = [word for head in UNLABELLED for word in ("--head", head, "--set", f"{head}.epochs=2")]
+    words = (*HEADS, *small, *(f"--set={head}.hidden=8" for head in UNLABELLED), "--labelled", 0.4, "--seeds", 1)
     rows = fit(aqa, value, "a", "runs-a", *words)
     known = set(labelled(rows[0]))
     imported("b", {k: 5000.0 - 7 * k for k in range(30) if f"s{k:02d}" not in known})
@@ -84,6 +87,20 @@ def test_other_labels_than_those_drawn_change_nothing(aqa, value, imported: Impo
     imported("c", {int(min(known)[1:]): 77.0})
     changed = fit(aqa, value, "c", "runs-c", *words)
     assert all(scores(row) != scores(other) for row, other in zip(rows, changed, strict=True))
+
+
+def test_samples_that_nobody_scored_are_learned_from_without_labels(aqa, value, imported: Import):
+    imported("a", dict.fromkeys(range(12, 30), ""))
+    heads = ("--head", "ridge", "--head", "s4aqa", "--set", "s4aqa.epochs=2", "--set", "s4aqa.hidden=8")
+    ridge, semi = fit(aqa, value, "a", "runs", *heads, "--seeds", 1)
+    counts = [json.loads((Path(row["run"]) / "run.json").read_text())["samples"] for row in (ridge, semi)]
+    assert counts[0] == {"train": 12, "unlabelled": 0, "val": 0, "test": 10}
+    assert counts[1] == {"train": 10, "unlabelled": 18, "val": 2, "test": 10}
+    (alone,) = fit(aqa, value, "a", "runs", *heads[2:], "--seeds", 1, "--held-out", 0)  # and out of fold
+    assert json.loads((Path(alone["run"]) / "run.json").read_text())["samples"]["unlabelled"] == 18
+    imported("b", dict.fromkeys(range(12, 29), ""))
+    (_, other) = fit(aqa, value, "b", "runs-b", *heads, "--seeds", 1)
+    assert scores(other) != scores(semi)
 
 
 def test_with_all_labels_it_is_the_usual_run(aqa, value, imported: Import):

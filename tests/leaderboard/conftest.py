@@ -62,7 +62,8 @@ def make_run(tmp_path: Path) -> MakeRun:
             "selected_on": "last",
             **info,
         }
-        key = RunKey(dataset, "official", "score", group, features, head, {"config": info["config"]}, fold, seed)
+        identity = {name: info[name] for name in ("config", "labelled") if name in info}
+        key = RunKey(dataset, "official", "score", group, features, head, identity, fold, seed)
         info["digest"] = key.digest
         return write_run(tmp_path / "runs", key, info, parts, [{"epoch": 1, "loss": 0.5}], lambda folder: None)
 

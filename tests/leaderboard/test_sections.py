@@ -16,6 +16,7 @@ from aqa.errors import StoreError
 from aqa.leaderboard import formats, table
 from aqa.leaderboard.columns import columns_of, note_of
 from aqa.leaderboard.conformal import factor
+from aqa.leaderboard.page.ranking import learning
 from aqa.leaderboard.runs import Run, iter_runs
 
 MakeRun = Callable[..., Run]
@@ -174,6 +175,35 @@ def test_a_constant_head_is_a_row_without_a_correlation(make_run: MakeRun):
     assert section.rows[0]["p_best"] == 1.0
     everything([section])
     assert one([constant]).rows[0]["p_best"] is None
+
+
+def test_seeds_with_labels_of_their_own_are_not_averaged_into_one_prediction(make_run: MakeRun):
+    seeds = [make_run("a", labelled=0.1, noise=40.0, seed=k, held=30) for k in range(5)]
+    section = one([*seeds, *(make_run("b", noise=40.0, seed=k) for k in range(5))], count=2000)
+    row, usual = (line.row for line in sorted(section.lines, key=lambda line: line.row["head"]))
+    assert row["spearman_averaged"] == pytest.approx(row["spearman"])
+    assert row["ci_low"] < row["spearman"] < row["ci_high"]
+    assert usual["spearman_averaged"] > usual["spearman"] + 0.1  # the mean of five predictions errs less
+    alone = [one([run]).lines[0].row["interval_coverage"] for run in seeds]
+    assert row["interval_coverage"] == pytest.approx(np.mean(alone))
+    (pair,) = section.pairs()
+    assert abs(pair["difference"]) == pytest.approx(usual["spearman_averaged"] - row["spearman"])
+    assert "of rows with fewer labels of the seeds' mean correlation" in note_of(section)
+
+
+def test_a_learning_curve_is_drawn_for_heads_with_several_shares(make_run: MakeRun):
+    noise = {0.1: 40.0, 0.5: 20.0, 1.0: 5.0}
+    runs = [make_run("a", labelled=share, noise=sd, seed=seed) for share, sd in noise.items() for seed in (0, 1)]
+    others = [make_run("b", config={"k": k}, changed={"k": k}) for k in (1, 2)]  # all labels: no curve
+    picture = learning(one([*runs, *others]), "curves")
+    assert picture is not None
+    assert picture.data["head"].tolist() == ["a (c3d)"] * 3
+    assert picture.data["labelled"].tolist() == [0.1, 0.5, 1.0]
+    assert (np.diff(picture.data["spearman"]) > 0).all()
+    fewest, most = picture.data["spearman"].iloc[[0, -1]]
+    assert f"a (c3d) {fewest:.3f} at 10%" in picture.alt
+    assert picture.data["ci_low"].iloc[-1] < most < picture.data["ci_high"].iloc[-1]
+    assert learning(one([*others, make_run("a")]), "curves") is None
 
 
 def test_a_missing_seed_is_no_matter(make_run: MakeRun):
