@@ -108,11 +108,22 @@ def resources(
     chosen = Resources(
         workers=workers if workers is not None else max(1, n // 4 if on_cpu else n - 1),
         threads=threads if threads is not None else (most if on_cpu else min(most, 4)),
-        batch=batch if batch is not None else ((1 if precision == "bf16" else 2) if on_cpu else 32),
+        batch=batch if batch is not None else _clips_at_once(device, precision),
     )
     if chosen.workers < 0 or chosen.threads < 1 or chosen.batch < 1:
         raise BadParameter(f"{chosen}: workers is at least 0, threads and batch at least 1", field="workers")
     return chosen
+
+
+def _clips_at_once(device: str, precision: str) -> int:
+    return 32 if torch.device(device).type != "cpu" else 1 if precision == "bf16" else 2
+
+
+def batch_of(job: Job, device: str) -> int:
+    """Clips per batch where the user does not say; of single frames as many as have the pixels of that many clips of
+    16 x 112 x 112. It depends on nothing but the job, so that others do not change its bytes."""
+    clips, (height, width) = _clips_at_once(device, job.precision), job.pixels.crop
+    return clips if job.plan.length > 1 else max(1, round(clips * 16 * 112 * 112 / (height * width)))
 
 
 def extract(
@@ -143,7 +154,8 @@ def extract(
         check_pixels(job.pixels)
     precision = "bf16" if all(job.precision == "bf16" for job in jobs) else "fp32"
     chosen = resources(device, workers=workers, threads=threads, batch=batch, precision=precision)
-    return _run(samples, jobs, torch.device(device), chosen, timeout, memory, log or (lambda _: None))
+    sizes = {job.name: batch or batch_of(job, device) for job in jobs}
+    return _run(samples, jobs, torch.device(device), chosen, sizes, timeout, memory, log or (lambda _: None))
 
 
 def _run(
@@ -151,6 +163,7 @@ def _run(
     jobs: Sequence[Job],
     device: torch.device,
     chosen: Resources,
+    sizes: Mapping[str, int],
     timeout: float,
     memory: int,
     log: Log,
@@ -159,7 +172,7 @@ def _run(
     threads = torch.get_num_threads()
     torch.set_num_threads(chosen.threads)
     uploader = _Uploader(device)
-    networks = {job.name: _Network(job, device, chosen.batch, log) for job in jobs}
+    networks = {job.name: _Network(job, device, sizes[job.name], log) for job in jobs}
     wanted = {job.name: Wanted(job.plan, job.pixels.channels == "flow") for job in jobs}
     running: dict[int, _Sample] = {}
     media = [m for _, m in samples]

@@ -22,17 +22,14 @@ from aqa.extract.backbones.rtmpose import GREY, Persons
 from aqa.extract.persons import COLUMNS, JOINTS, PERSONS
 from aqa.extract.precision import prepare
 
+from . import onnx_files
+
 installed = pytest.mark.skipif(find_spec("rtmlib") is None, reason="the extra `pose` is not installed")
 
 
 @pytest.fixture
 def files(tmp_path: Path):
     """Makes the two files in a folder; gives the pose file. `boxes` of the detector on 640 x 640 pixels."""
-    sys.path.insert(0, str(Path(__file__).parent))
-    try:
-        import onnx_files
-    finally:
-        sys.path.pop(0)
 
     def make(boxes=((0, 0, 640, 640, 0.9),), joints: int = JOINTS, detector: str = "yolox_tiny.onnx") -> Path:
         onnx_files.write_detector(tmp_path / detector, 640, boxes)
