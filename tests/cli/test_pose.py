@@ -18,7 +18,7 @@ def test_clips_frames_and_poses_in_one_pass(own_videos: Path, aqa, value, tmp_pa
     cache = tmp_path / "cache"
     poses = ("--backbone", "pose", "--plan", "pose=3x1of3")
     others = ("--backbone", "r3d_18", "--backbone", "resnet18", "--plan", "resnet18=4x1of4")
-    words = ("extract", "csv", "--root", own_videos, "--cache", cache, *poses, "--workers", 0, "--json")
+    words = ("extract", "csv", "--root", own_videos, "--cache", cache, *poses, "--workers", 0, "--batch", 3, "--json")
     done = aqa(*words, *others, "--limit", 2)
     result = value(done)
     assert (result["frames_decoded"], result["frames_used"]) == (40, 40), "20 frames of each of two videos, once"
