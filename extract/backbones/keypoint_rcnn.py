@@ -15,7 +15,8 @@ from .hub import published
 from .matching import GAIN
 
 PROPOSALS = 300  # of 1000 as published: enough for a few persons, and a quarter of the operations behind the pyramid
-# Of random weights. Residual blocks add up: boxes would lie far outside the frame. A score of 0 is a person by half.
+# Of random weights. Residual blocks add up, so that boxes would lie far outside the frame; and without weights every
+# box is a person by one half, so that somebody is found.
 RANDOM_GAINS = {
     "rpn.head.cls_logits": 1e-4,
     "rpn.head.bbox_pred": 1e-4,
@@ -45,7 +46,6 @@ class Persons(nn.Module):
             weights=None,
             weights_backbone=None,
             rpn_anchor_generator=anchors,
-            rpn_pre_nms_top_n_test=PROPOSALS,
             rpn_post_nms_top_n_test=PROPOSALS,
             box_score_thresh=CANDIDATE,
             box_detections_per_img=PERSONS,
