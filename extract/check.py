@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
+import json
 import tempfile
 from itertools import product
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from ..errors import BadParameter
@@ -15,6 +17,7 @@ from .backbones.base import Backbone
 from .backbones.matching import COUNTER, empty, key_maps, match
 from .backbones.resolving import Resolved, load
 from .keymaps import KEYMAPS
+from .pixels import resize_limit
 
 Clip = tuple[int, int, int]  # frames, height, width
 
@@ -24,8 +27,9 @@ def check_backbone(arch: str | Backbone, clip: Clip | None = None) -> None:
 
     Its data agree with each other; every layer has the shape that it says, for every allowed clip tried; features are
     float32, finite, the same when computed again, do not depend on what else is in the batch, and survive bfloat16;
-    they differ between clips and between seeds; a clip that is not allowed is refused with the nearest; weights come
-    back the same through a file and through each key map; torch's global generator is left alone.
+    they differ between clips and between seeds; what is kept of a sample is finite, also of one in which nothing was
+    found; a clip that is not allowed is refused with the nearest; weights come back the same through a file and through
+    each key map; torch's global generator is left alone.
 
     Args:
         arch: the name, or the `Backbone` itself while it is not installed as an entry point.
@@ -42,6 +46,8 @@ def check_backbone(arch: str | Backbone, clip: Clip | None = None) -> None:
     resolved = load(found, "random", found.layer, None, 0)
     _check_refusal(resolved)
     sample, feature = _check_features(resolved, clips[0])
+    if found.finish is not None:
+        _check_finish(resolved, clips[0])
     _check_file(resolved, sample, feature)
     _check_key_maps(resolved)
     _hold(torch.equal(before, torch.get_rng_state()), found, "touches torch's global random numbers")
@@ -58,7 +64,7 @@ def _check_data(found: Backbone) -> None:
         channels = 2 if pixels.channels == "flow" else 3
         _hold(len(pixels.mean) == len(pixels.std) == channels, found, f"{tag}: mean and std need {channels} numbers")
         _hold(all(value > 0 for value in pixels.std), found, f"{tag}: std must be positive")
-        height, width = (pixels.resize,) * 2 if isinstance(pixels.resize, int) else pixels.resize
+        height, width = resize_limit(pixels)
         _hold(pixels.crop[0] <= height and pixels.crop[1] <= width, found, f"{tag}: the crop is larger than the frame")
         reason = found.allowed(found.clip_length, *pixels.crop)
         _hold(reason is None, found, f"{tag}: its own clip is not allowed: {reason}")
@@ -99,10 +105,30 @@ def _check_features(resolved: Resolved, clip: Clip) -> tuple[torch.Tensor, torch
         _hold(_distance(features[1:], features[:1]) > 1e-4, found, "gives one feature for different clips")
         other = load(found, "random", resolved.layer, None, 1).net(clips[:1])
         _hold(_distance(other, alone) > 1e-2, found, "gives the same feature for another seed")
-        half = copy.deepcopy(net).to(torch.bfloat16)(clips[:1].bfloat16())
-        _hold(half.dtype == torch.bfloat16 and bool(half.isfinite().all()), found, "is not finite in bfloat16")
-        _hold(_distance(half.float(), alone) < 0.2, found, "is far off in bfloat16")
+        said = (2, *resolved.shape(*clip))
+        _hold(tuple(features.shape) == said, found, f"gives {tuple(features.shape)} for {clip}, not {said}")
+        if found.bf16:
+            half = copy.deepcopy(net).to(torch.bfloat16)(clips[:1].bfloat16())
+            _hold(half.dtype == torch.bfloat16 and bool(half.isfinite().all()), found, "is not finite in bfloat16")
+            _hold(_distance(half.float(), alone) < 0.2, found, "is far off in bfloat16")
     return clips[:1], alone
+
+
+def _check_finish(resolved: Resolved, clip: Clip) -> None:
+    """What is kept has one shape and is finite: of what the network gives, of nothing but zeros, of one clip."""
+    found, finish, kept = resolved.backbone, resolved.finish, resolved.kept(*clip)
+    assert finish is not None
+    with torch.inference_mode():
+        given = resolved.net(_noise(found, 2, clip)).numpy()
+    sizes = np.array([clip[1:], clip[1:]])
+    for values in (given, given * 0, given[:1]):
+        before = values.copy()
+        made, notes = finish(values, sizes[: len(values)])
+        shape = (len(values), *kept)
+        _hold(made.shape == shape and made.dtype == np.float32, found, f"keeps {made.dtype} {made.shape}, not {shape}")
+        _hold(bool(np.isfinite(made).all()), found, "keeps what is not finite")
+        _hold(json.dumps(notes) != "{}", found, "does not say what happened to a sample")
+        _hold(np.array_equal(before, values), found, "changes what the network gave")
 
 
 def _check_file(resolved: Resolved, sample: torch.Tensor, feature: torch.Tensor) -> None:

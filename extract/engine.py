@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,7 +19,7 @@ from torch import nn
 from ..catalog.base import Media
 from ..errors import AqaError, BadParameter
 from .assembly import Part, View
-from .backbones.base import Pixels
+from .backbones.base import Finish, Pixels
 from .decode import Begin, End, Wanted
 from .frames import Chunk
 from .pixels import check_pixels, to_input
@@ -33,7 +34,10 @@ CHECKED = 2  # clips on which bf16 is compared with fp32
 
 @dataclass(frozen=True)
 class Job:
-    """One stream of features: `module` takes [B, C, T, H, W] and gives [B, *shape]. `shape` None: not checked."""
+    """One stream of features: `module` takes [B, C, T, H, W] and gives [B, *shape]. `shape` None: not checked.
+
+    `finish` makes what is given out of all that the network gives for a sample.
+    """
 
     name: str
     module: nn.Module
@@ -41,11 +45,12 @@ class Job:
     plan: ClipPlan
     precision: Precision = "fp32"
     shape: tuple[int, ...] | None = None
+    finish: Finish | None = None
 
 
 @dataclass(frozen=True)
 class Done:
-    """Features float32 [T, *shape] of one sample by one job.
+    """Features float32 [T, *shape] of one sample by one job; [T, *kept] if it has a `finish`, whose `notes` these are.
 
     `starts` int64 [T]: first frame of each clip, counted from the sample's first, -1 if it is one of zeros. `times`
     float64 [T]: its time in seconds on the video's clock, NaN for images. `decoded` and `used` count the frames of the
@@ -59,6 +64,7 @@ class Done:
     times: np.ndarray
     decoded: int
     used: int
+    notes: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -102,11 +108,22 @@ def resources(
     chosen = Resources(
         workers=workers if workers is not None else max(1, n // 4 if on_cpu else n - 1),
         threads=threads if threads is not None else (most if on_cpu else min(most, 4)),
-        batch=batch if batch is not None else ((1 if precision == "bf16" else 2) if on_cpu else 32),
+        batch=batch if batch is not None else _clips_at_once(device, precision),
     )
     if chosen.workers < 0 or chosen.threads < 1 or chosen.batch < 1:
         raise BadParameter(f"{chosen}: workers is at least 0, threads and batch at least 1", field="workers")
     return chosen
+
+
+def _clips_at_once(device: str, precision: str) -> int:
+    return 32 if torch.device(device).type != "cpu" else 1 if precision == "bf16" else 2
+
+
+def batch_of(job: Job, device: str) -> int:
+    """Clips per batch where the user does not say; of single frames as many as have the pixels of that many clips of
+    16 x 112 x 112. It depends on nothing but the job, so that others do not change its bytes."""
+    clips, (height, width) = _clips_at_once(device, job.precision), job.pixels.crop
+    return clips if job.plan.length > 1 else max(1, round(clips * 16 * 112 * 112 / (height * width)))
 
 
 def extract(
@@ -137,7 +154,8 @@ def extract(
         check_pixels(job.pixels)
     precision = "bf16" if all(job.precision == "bf16" for job in jobs) else "fp32"
     chosen = resources(device, workers=workers, threads=threads, batch=batch, precision=precision)
-    return _run(samples, jobs, torch.device(device), chosen, timeout, memory, log or (lambda _: None))
+    sizes = {job.name: batch or batch_of(job, device) for job in jobs}
+    return _run(samples, jobs, torch.device(device), chosen, sizes, timeout, memory, log or (lambda _: None))
 
 
 def _run(
@@ -145,6 +163,7 @@ def _run(
     jobs: Sequence[Job],
     device: torch.device,
     chosen: Resources,
+    sizes: Mapping[str, int],
     timeout: float,
     memory: int,
     log: Log,
@@ -153,10 +172,11 @@ def _run(
     threads = torch.get_num_threads()
     torch.set_num_threads(chosen.threads)
     uploader = _Uploader(device)
-    networks = {job.name: _Network(job, device, chosen.batch, log) for job in jobs}
+    networks = {job.name: _Network(job, device, sizes[job.name], log) for job in jobs}
     wanted = {job.name: Wanted(job.plan, job.pixels.channels == "flow") for job in jobs}
     running: dict[int, _Sample] = {}
     media = [m for _, m in samples]
+    by_name = {job.name: job for job in jobs}
     try:
         for k, event in decode(media, wanted, workers=chosen.workers, timeout=timeout, memory=memory):
             match event:
@@ -170,17 +190,17 @@ def _run(
                     running.pop(k, None)
                     event.sample = samples[k][0]
                     yield Failed(samples[k][0], event)
-            yield from _finished(running)
+            yield from _finished(running, by_name)
         for network in networks.values():
             network.flush()
-        yield from _finished(running)
+        yield from _finished(running, by_name)
     finally:
         torch.set_num_threads(threads)
 
 
-def _finished(running: dict[int, _Sample]) -> Iterator[Done | Failed]:
+def _finished(running: dict[int, _Sample], jobs: Mapping[str, Job]) -> Iterator[Done | Failed]:
     for k in [k for k, sample in running.items() if sample.finished]:
-        yield from running.pop(k).results()
+        yield from running.pop(k).results(jobs)
 
 
 @dataclass
@@ -190,6 +210,7 @@ class _Sample:
     parts: dict[str, Part] = field(default_factory=dict)
     views: dict[Pixels, View] = field(default_factory=dict)
     times: dict[int, float] = field(default_factory=dict)  # frame -> seconds, for the first frames of clips
+    sizes: dict[int, tuple[int, int]] = field(default_factory=dict)  # frame -> height and width as shown, likewise
     end: End | None = None
 
     def begin(self, event: Begin, networks: dict[str, _Network]) -> None:
@@ -201,7 +222,9 @@ class _Sample:
     def add(self, chunk: Chunk, planes: Sequence[torch.Tensor], networks: dict[str, _Network]) -> None:
         flow = chunk.layout.kind == "flow"
         if not flow:
-            self.times |= zip((chunk.numbers - self.media.start).tolist(), chunk.times.tolist(), strict=True)
+            numbers = (chunk.numbers - self.media.start).tolist()
+            self.times |= zip(numbers, chunk.times.tolist(), strict=True)
+            self.sizes |= dict.fromkeys(numbers, chunk.layout.shown)
         by_part = {id(part): networks[name] for name, part in self.parts.items()}
         for pixels, view in self.views.items():
             if (pixels.channels == "flow") == flow:
@@ -212,7 +235,7 @@ class _Sample:
     def finished(self) -> bool:
         return self.end is not None and all(part.left == 0 for part in self.parts.values())
 
-    def results(self) -> Iterator[Done | Failed]:
+    def results(self, jobs: Mapping[str, Job]) -> Iterator[Done | Failed]:
         assert self.end is not None
         for name, part in self.parts.items():
             assert part.features is not None
@@ -225,7 +248,10 @@ class _Sample:
             starts = part.clips[:, 0]
             times = np.array([self.times.get(int(start), math.nan) for start in starts])
             assert part.features is not None
-            yield Done(self.id, name, part.features, starts, times, self.end.decoded, self.end.used)
+            features, notes, finish = part.features, {}, jobs[name].finish
+            if finish is not None:
+                features, notes = finish(features, np.array([self.sizes.get(int(start), (0, 0)) for start in starts]))
+            yield Done(self.id, name, features, starts, times, self.end.decoded, self.end.used, notes)
 
 
 class _Network:

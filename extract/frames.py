@@ -36,6 +36,11 @@ class Layout:
         return ((h, w, 3),) if self.kind == "rgb" else ((h, w), (h, w))
 
     @property
+    def shown(self) -> tuple[int, int]:
+        """Height and width as a player shows the frame."""
+        return (self.width, self.height) if self.turns % 2 else (self.height, self.width)
+
+    @property
     def nbytes(self) -> int:
         return sum(int(np.prod(shape)) for shape in self.shapes)
 

@@ -22,7 +22,10 @@ _LANES = 4  # the resize of uint8 handles four channels at once: four frames of 
 
 def resized(pixels: Pixels, height: int, width: int) -> tuple[int, int]:
     """Height and width after resizing: those of `pixels`, or its short side with the aspect kept, rounded down as by
-    torchvision."""
+    torchvision; to fit, the largest of the same aspect, rounded to the nearest."""
+    if pixels.resize == "fit":
+        scale = min(pixels.crop[0] / height, pixels.crop[1] / width)
+        return max(1, round(height * scale)), max(1, round(width * scale))
     if not isinstance(pixels.resize, int):
         return pixels.resize
     short, long = sorted((height, width))
@@ -30,10 +33,17 @@ def resized(pixels: Pixels, height: int, width: int) -> tuple[int, int]:
     return (pixels.resize, rest) if height <= width else (rest, pixels.resize)
 
 
+def resize_limit(pixels: Pixels) -> tuple[int, int]:
+    """Height and width that every resized frame has at least; to fit, those of the frame that it is put into."""
+    if pixels.resize == "fit":
+        return pixels.crop
+    return (pixels.resize, pixels.resize) if isinstance(pixels.resize, int) else pixels.resize
+
+
 def check_pixels(pixels: Pixels) -> None:
     """Raises BadParameter if the crop does not lie inside the resized frame, or mean and std have not one number per
     channel."""
-    limit = (pixels.resize, pixels.resize) if isinstance(pixels.resize, int) else pixels.resize
+    limit = resize_limit(pixels)
     if pixels.crop[0] > limit[0] or pixels.crop[1] > limit[1]:
         raise BadParameter(f"a crop of {pixels.crop} does not fit into frames of {pixels.resize}", field="crop")
     channels = 2 if pixels.channels == "flow" else 3
@@ -47,19 +57,30 @@ def to_frames(planes: tuple[torch.Tensor, ...], layout: Layout, pixels: Pixels) 
     On CUDA the resize is done in float32 and rounded once, elsewhere in integers as PIL does; they differ by at most
     one level per plane. The result of a frame does not depend on the frames beside it.
     """
-    turned = layout.turns % 2 == 1
-    size = (layout.width, layout.height) if turned else (layout.height, layout.width)
-    height, width = resized(pixels, *size)
-    target = (width, height) if turned else (height, width)
+    height, width = resized(pixels, *layout.shown)
+    target = (width, height) if layout.turns % 2 else (height, width)
     small = [_resize(plane, target) for plane in planes]
     if layout.turns:
         small = [torch.rot90(plane, layout.turns, (1, 2)) for plane in small]
     top, left = round((height - pixels.crop[0]) / 2), round((width - pixels.crop[1]) / 2)  # torchvision's rounding
-    small = [plane[:, top : top + pixels.crop[0], left : left + pixels.crop[1]] for plane in small]
+    if pixels.resize != "fit":
+        small = [plane[:, top : top + pixels.crop[0], left : left + pixels.crop[1]] for plane in small]
     if layout.kind == "yuv420":
         y, u, v = small
-        return _rgb(y, u, v, layout)
-    return small[0].contiguous() if layout.kind == "rgb" else torch.stack(small, dim=-1)
+        frames = _rgb(y, u, v, layout)
+    else:
+        frames = small[0].contiguous() if layout.kind == "rgb" else torch.stack(small, dim=-1)
+    return frames if pixels.resize != "fit" else _framed(frames, pixels)
+
+
+def _framed(frames: torch.Tensor, pixels: Pixels) -> torch.Tensor:
+    """uint8 [F, h, w, C] in the upper left of [F, *crop, C], on the colour that becomes zero in the network's input."""
+    colour = [round(255 * mean / pixels.scale) for mean in pixels.mean]
+    if pixels.channels == "bgr":
+        colour = colour[::-1]
+    out = frames.new_tensor(colour).expand(len(frames), *pixels.crop, -1).clone()
+    out[:, : frames.shape[1], : frames.shape[2]] = frames
+    return out
 
 
 def to_input(clips: torch.Tensor, pixels: Pixels, dtype: torch.dtype) -> torch.Tensor:

@@ -5,6 +5,7 @@
 ``10x16@103-86``        the same with the last start at 86 (CoRe)
 ``6x16@103``            starts 0, 16, ..., 80 (C3D-AVG); ``8x16@103``: 0, 12, ..., 84; ``20x8@103``: 0, 5, ..., 95
 ``10x16of160``          the whole range resampled to 160 frames, then 10 clips of 16 (MUSDL on JIGSAWS)
+``96x1of96``            96 single frames over the whole range (TSA, MCoRe, HP-MCoRe); ``dense:1:1``: every frame
 ``16of103``             one clip of 16 frames spread over the first 103, every 6.5th (MSCADC)
 ``dense:16:8``          clips of 16 at every 8th frame, and one that ends with the last frame
 ======================  =====================================================================================

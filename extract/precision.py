@@ -18,6 +18,7 @@ Precision = Literal["fp32", "bf16"]
 
 TOLERANCE = 0.02  # of the norm of the fp32 features
 DTYPES: dict[str, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16}
+_CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
 
 
 class TooImprecise(BadParameter):
@@ -109,7 +110,11 @@ def _no_bf16(device: str) -> str:
 def prepare(module: nn.Module, precision: Precision, device: str) -> nn.Module:
     """A copy of `module` that is ready to compute features: weights in `precision`, channels last, on `device`."""
     ready = copy.deepcopy(module).eval().requires_grad_(False).to(device, DTYPES[precision])
-    return ready if torch.device(device).type == "mps" else ready.to(memory_format=torch.channels_last_3d)
+    if torch.device(device).type != "mps":
+        for weight in ready.parameters():
+            if weight.ndim in _CHANNELS_LAST:
+                weight.data = weight.data.contiguous(memory_format=_CHANNELS_LAST[weight.ndim])
+    return ready
 
 
 def compare(exact: np.ndarray, quick: np.ndarray) -> Deviation:

@@ -38,11 +38,11 @@ _BROKEN = (
 AGAIN = "download it again and compare its size with the source's"
 
 
-def load_weights(path: str | Path) -> dict[str, torch.Tensor]:
+def load_weights(path: str | Path, part: str | None = "backbone.") -> dict[str, torch.Tensor]:
     """The named tensors of a weight file on the CPU, floating ones as float32.
 
-    Wrappers (`{"state_dict": ...}`) and the prefix `module.` are taken off; where names begin with `backbone.`, these
-    alone are taken.
+    Wrappers (`{"state_dict": ...}`) and the prefix `module.` are taken off; where names begin with `part`, these alone
+    are taken, without it.
 
     Raises:
         UnsafePickle: the file asks for more than tensors and plain data when it is unpickled.
@@ -56,7 +56,7 @@ def load_weights(path: str | Path) -> dict[str, torch.Tensor]:
         raise error(f"the weight file {what}", file=path, hint=hint)
     with _readable(path):
         found = _READERS[kind](path)
-    return _bare_names(_state_dict(found, path))
+    return _bare_names(_state_dict(found, path), part)
 
 
 def sha256(path: str | Path) -> str:
@@ -237,8 +237,8 @@ def _state_dict(found: Any, path: Path) -> dict[str, torch.Tensor]:
     raise WeightsError(f"the file holds no tensors by name, but {keys}", file=path)
 
 
-def _bare_names(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+def _bare_names(tensors: dict[str, torch.Tensor], part: str | None) -> dict[str, torch.Tensor]:
     while tensors and all(name.startswith("module.") for name in tensors):
         tensors = {name.removeprefix("module."): tensor for name, tensor in tensors.items()}
-    inside = {name.removeprefix("backbone."): t for name, t in tensors.items() if name.startswith("backbone.")}
+    inside = {name.removeprefix(part): t for name, t in tensors.items() if name.startswith(part)} if part else {}
     return inside or tensors

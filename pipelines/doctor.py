@@ -10,7 +10,8 @@ from .console import Console
 from .settings import load_settings, place
 from .verb import Json, Quiet
 
-EXTRAS: dict[str, tuple[str, ...]] = {"captions": ("nltk", "sacrebleu")}  # extra -> packages; grows with pyproject.toml
+# extra -> packages; grows with pyproject.toml
+EXTRAS: dict[str, tuple[str, ...]] = {"captions": ("nltk", "sacrebleu"), "pose": ("rtmlib", "onnxruntime")}
 
 
 def doctor(*, json: Json = False, quiet: Quiet = False) -> dict[str, Any]:

@@ -21,7 +21,13 @@ def extract(
         list[str] | None, typer.Option("--weights", help="Weight file, one after each --backbone; `random` for none.")
     ] = None,
     root: Root = None,
-    plan: Annotated[str | None, typer.Option("--plan", help="Clip plan, such as 10x16@103 or dense:16:8.")] = None,
+    plan: Annotated[
+        list[str] | None, typer.Option("--plan", help="Clip plan, such as 10x16@103 or dense:16:8; or BACKBONE=PLAN.")
+    ] = None,
+    person: Annotated[
+        Literal["tracked", "largest", "central"] | None,
+        typer.Option("--person", help="Whose pose, where there are several persons.", show_default="tracked"),
+    ] = None,
     short: Annotated[
         Literal["edge", "loop", "zero", "refuse"], typer.Option("--short", help="What is done with too short videos.")
     ] = "edge",
@@ -44,7 +50,7 @@ def extract(
     json: Json = False,
     quiet: Quiet = False,
 ) -> list[Path]:
-    """Run 3D backbones over the videos of a data set and keep the clip features in HDF5.
+    """Run backbones over the videos of a data set and keep the features of clips, of frames, or poses in HDF5.
 
     The same command goes on where it stopped. A video that cannot be read is listed and stops nothing; the exit code
     is then 1.
@@ -59,7 +65,8 @@ def extract(
         place(dataset, root=root, cache=cache),
         backbones=backbone,
         weights=weights or [],
-        plan=plan,
+        plan=plan or [],
+        person=person,
         short=short,
         precision=precision,
         device=device,
@@ -83,6 +90,12 @@ def extract(
     lines = [
         f"{row['stream']}: {row['done']} done, {row['skipped']} there already, {row['clips']} clips in {row['store']}"
         for row in summary["stores"]
+    ]
+    lines += [
+        f"{row['stream']}: nobody in {pose['without']} of {pose['frames']} frames ({len(pose['nobody'])} samples have "
+        f"nobody at all); {pose['restarts']} times another person was taken"
+        for row in summary["stores"]
+        if (pose := row.get("pose"))
     ]
     lines.append(
         f"{summary['frames_decoded']} frames decoded ({summary['frames_used']} used) in {summary['seconds']:.1f} s"

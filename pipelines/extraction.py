@@ -19,7 +19,7 @@ from ..extract.precision import TooImprecise, choose
 from .catalog import read_dataset
 from .console import Console
 from .settings import Place
-from .streams import Extraction, keep_precision, pair_weights, prepare
+from .streams import Extraction, keep_precision, pair_plans, pair_weights, prepare, with_person
 
 
 def extract_or_fall_back(where: Place, *, precision: str = "auto", console: Console, **options: Any) -> dict[str, Any]:
@@ -41,7 +41,8 @@ def extract_dataset(
     *,
     backbones: Sequence[str],
     weights: Sequence[str] = (),
-    plan: str | None = None,
+    plan: Sequence[str] = (),
+    person: str | None = None,
     short: str = "edge",
     precision: str = "auto",
     device: str = "auto",
@@ -68,10 +69,13 @@ def extract_dataset(
     choice = choose(device, precision)
     console.say(f"device and precision: {choice.reason}")
     streams: list[Extraction] = []
-    for spec, file in zip(backbones, pair_weights(backbones, weights), strict=True):
+    asked = (with_person(backbones, person), pair_weights(backbones, weights), pair_plans(backbones, plan))
+    for spec, file, own in zip(*asked, strict=True):
         one = prepare(
-            spec, file, plan=plan, plans=dict(dataset.plans), short=short, precision=choice.precision, seed=seed
+            spec, file, plan=own, plans=dict(dataset.plans), short=short, precision=choice.precision, seed=seed
         )
+        if one.fingerprint.precision != choice.precision:
+            console.say(f"{one.stream} is computed in {one.fingerprint.precision}")
         for warning in one.resolved.warnings:
             console.warn(warning)
         streams.append(keep_precision(one, where.cache, dataset.name) if precision == "auto" else one)
@@ -104,7 +108,8 @@ def extract_dataset(
                     step()
                     continue
                 k = chosen[event.job]
-                stores[k].write(event.id, event.features, event.starts, event.times, media_source(by_id[event.id]))
+                source = {**media_source(by_id[event.id]), **event.notes}
+                stores[k].write(event.id, event.features, event.starts, event.times, source)
                 tally.add(k, event)
                 waiting[event.id] -= 1
                 if waiting[event.id] == 0:
@@ -123,20 +128,27 @@ class _Tally:
         self.clips = [0] * len(stores)
         self.frames: dict[str, tuple[int, int]] = {}
         self.failed: list[dict[str, str]] = []
+        self.poses: dict[int, dict[str, Any]] = {}
 
     def add(self, k: int, event: Done) -> None:
         self.done[k] += 1
         self.clips[k] += len(event.features)
         self.frames[event.id] = (event.decoded, event.used)
+        if pose := event.notes.get("pose"):
+            total = self.poses.setdefault(k, {"frames": 0, "without": 0, "restarts": 0, "nobody": []})
+            for name in ("frames", "without", "restarts"):
+                total[name] += pose[name]
+            if pose["without"] == pose["frames"]:
+                total["nobody"].append(event.id)
 
     def fail(self, event: Failed) -> None:
         self.failed.append({"id": event.id, "error": type(event.error).__name__, "message": str(event.error)})
 
     def summary(self, skipped: Sequence[int], seconds: float) -> dict[str, Any]:
         rows = []
-        for store, done, left, clips in zip(self.stores, self.done, skipped, self.clips, strict=True):
-            path = str(store.path)
-            rows.append({"stream": store.stream, "store": path, "done": done, "skipped": left, "clips": clips})
+        for k, (store, done, left, clips) in enumerate(zip(self.stores, self.done, skipped, self.clips, strict=True)):
+            row = {"stream": store.stream, "store": str(store.path), "done": done, "skipped": left, "clips": clips}
+            rows.append(row | ({"pose": self.poses[k]} if k in self.poses else {}))
         return {
             "dataset": self.dataset,
             "store": rows[0]["store"],

@@ -35,7 +35,8 @@ class Extraction:
         """For the engine."""
         precision = "bf16" if self.fingerprint.precision == "bf16" else "fp32"
         r = self.resolved
-        return Job(name, r.net, r.pixels, self.plan, precision=precision, shape=self.fingerprint.shape)
+        shape = r.shape(self.plan.length, *r.pixels.crop)
+        return Job(name, r.net, r.pixels, self.plan, precision=precision, shape=shape, finish=r.finish)
 
     def store(self, cache: Path, dataset: Dataset, choice: Choice) -> FeatureStore:
         """The store of this stream, made if need be."""
@@ -70,6 +71,29 @@ def pair_weights(backbones: Sequence[str], weights: Sequence[str]) -> list[str |
     return [None if w == "random" else w for w in weights] or [None] * len(backbones)
 
 
+def pair_plans(backbones: Sequence[str], plans: Sequence[str]) -> list[str | None]:
+    """The clip plan of each backbone. `plans`: one for all backbones, or BACKBONE=PLAN for some; both may be given.
+
+    Raises UsageError for two plans of one backbone and for a backbone that is not extracted.
+    """
+    named = [plan.rpartition("=") for plan in plans]
+    said = [name for name, _, _ in named]
+    if len(set(said)) < len(said) or set(said) - {"", *backbones}:
+        hint = f"give one --plan for all, or --plan BACKBONE=PLAN with one of {', '.join(backbones)}"
+        raise UsageError(f"the plans {', '.join(plans)} do not fit the backbones", hint=hint)
+    known = {name: plan for name, _, plan in named}
+    return [known.get(name, known.get("")) for name in backbones]
+
+
+def with_person(backbones: Sequence[str], person: str | None) -> list[str]:
+    """The backbones with `person` (tracked, largest, central) as the layer of those that find persons, unless they name
+    a layer. Raises UsageError if it is given and there are none."""
+    finding = [one for one in backbones if person is not None and person in parse(one)[0].layers]
+    if person is not None and not finding:
+        raise UsageError("--person is for backbones that find persons", hint="extract with --backbone pose or rtmpose")
+    return [f"{one}:{person}" if one in finding and ":" not in one else one for one in backbones]
+
+
 def prepare(
     spec: str,
     weights: str | None,
@@ -80,26 +104,28 @@ def prepare(
     precision: str,
     seed: int = 0,
 ) -> Extraction:
-    """Resolve one backbone. `plans`: architecture -> plan, "*" for the others, where `plan` is not given.
+    """Resolve one backbone. `plans`: architecture -> plan, "*" for the others, where neither `plan` is given nor the
+    backbone has one of its own. `precision` is that of all backbones that can compute in it.
 
     Raises BadParameter when the network cannot take the plan's clips, naming the nearest that it can.
     """
     found, _, layer = parse(spec)
-    clips = parse_plan(plan or plans.get(found.arch) or plans["*"], short)
+    clips = parse_plan(plan or plans.get(found.arch) or found.plan or plans["*"], short)
     resolved = resolve(spec, weights, seed)
     height, width = resolved.pixels.crop
     reason = resolved.allowed(clips.length, height, width)
     if reason is not None:
-        raise BadParameter(f"{found.arch} cannot take the clips of plan {clips.name}: {reason}", hint="see --plan")
+        hint = "see --plan; --plan BACKBONE=PLAN is for one of several backbones"
+        raise BadParameter(f"{found.arch} cannot take the clips of plan {clips.name}: {reason}", hint=hint)
     fingerprint = Fingerprint(
         backbone=resolved.name,
         layer=layer,
-        shape=resolved.shape(clips.length, height, width),
+        shape=resolved.kept(clips.length, height, width),
         weights=resolved.sha256,
         pixels=asdict(resolved.pixels),
         plan=clips.name,
         short=clips.short,
-        precision=precision,
+        precision=precision if found.bf16 else "fp32",
         extractor=resolved.extractor,
     )
     stream = found.arch if layer == found.layer else f"{found.arch}:{layer}"

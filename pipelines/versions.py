@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import platform
 import sys
+from contextlib import suppress
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 
 PACKAGES = ("torch", "torchvision", "av", "h5py", "numpy", "scipy", "pandas", "scikit-learn", "lightgbm", "safetensors")
+OPTIONAL = ("rtmlib", "onnxruntime")  # named only where they are
 
 
 @cache
@@ -22,4 +24,7 @@ def versions() -> dict[str, str | int | None]:
             found[name] = version(name)
         except PackageNotFoundError:
             found[name] = None
+    for name in OPTIONAL:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
     return {**found, "platform": sys.platform, "machine": platform.machine(), "cores": os.cpu_count()}

@@ -7,11 +7,10 @@ through the entry-point group "aqa.backbones": architecture -> "module:attribute
 from __future__ import annotations
 
 import importlib
-import importlib.util
 from importlib.metadata import entry_points
 from pathlib import Path
 
-from ...errors import MissingExtra, UnknownName, UsageError
+from ...errors import UnknownName, UsageError
 from .base import Backbone, Pixels, Weights
 from .resolving import Resolved, load
 
@@ -29,6 +28,12 @@ BACKBONES: dict[str, str] = {
     "swin3d_t": "torchvision_video:SWIN3D_T",
     "swin3d_s": "torchvision_video:SWIN3D_S",
     "swin3d_b": "torchvision_video:SWIN3D_B",
+    "resnet18": "torchvision_image:RESNET18",
+    "resnet34": "torchvision_image:RESNET34",
+    "resnet50": "torchvision_image:RESNET50",
+    "regnet_y_400mf": "torchvision_image:REGNET_Y_400MF",
+    "pose": "keypoint_rcnn:BACKBONE",
+    "rtmpose": "rtmpose:BACKBONE",
 }
 GROUP = "aqa.backbones"
 
@@ -39,7 +44,7 @@ def names() -> list[str]:
 
 
 def backbone(arch: str) -> Backbone:
-    """The architecture called `arch`. Raises UnknownName, which suggests the nearest, and MissingExtra."""
+    """The architecture called `arch`. Raises UnknownName, which suggests the nearest."""
     if arch in BACKBONES:
         module, _, attribute = BACKBONES[arch].partition(":")
         found = getattr(importlib.import_module(f".{module}", __name__), attribute)
@@ -50,8 +55,6 @@ def backbone(arch: str) -> Backbone:
         found = next(iter(points)).load()
     if not isinstance(found, Backbone):
         raise UsageError(f"the entry point '{arch}' of {GROUP} is {type(found).__name__}, not a Backbone")
-    if found.extra is not None and importlib.util.find_spec(found.extra) is None:
-        raise MissingExtra(f"the backbone {arch} needs {found.extra}", hint=f"install it: pip install {found.extra}")
     return found
 
 
@@ -76,6 +79,7 @@ def resolve(spec: str, weights: str | Path | None = None, seed: int = 0) -> Reso
 
     Raises:
         UnknownName: no such architecture, tag or layer.
+        MissingExtra: a package that the backbone needs is not installed.
         BadParameter: a weight file together with the tag "random", or "torchvision" for what it does not publish.
         WeightsError, UnsafePickle: the file cannot be read, or is not of this network; says which keys.
     """

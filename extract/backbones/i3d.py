@@ -114,7 +114,8 @@ class Logits(nn.Module):
 
 
 class I3D(nn.Module):
-    """``[B, 3 or 2, T, H, W] -> [B, *shape]``: avgpool (1024,), logits (400,), mixed_5c (1024, T/8, H/32, W/32).
+    """``[B, 3 or 2, T, H, W] -> [B, *shape]``: avgpool (1024,), logits (400,), mixed_5c (1024, T/8, H/32, W/32), map
+    (1024, H/32, W/32), which is mixed_5c averaged over time.
 
     avgpool is the average over windows of (2, 7, 7), stride 1, then the mean of the windows; a map that is smaller than
     the window (8 frames, 112 pixels) is averaged whole along that dimension. logits are averaged over time too.
@@ -142,6 +143,8 @@ class I3D(nn.Module):
             x = self.get_submodule(name)(x)
         if self.layer == "mixed_5c":
             return x
+        if self.layer == "map":
+            return x.mean(2)
         x = self.avg_pool(x)
         if self.layer == "logits":
             x = self.logits(x)
@@ -160,7 +163,12 @@ def _map(frames: int, height: int, width: int) -> tuple[int, ...]:
     return (1024, -(-frames // 8), -(-height // 32), -(-width // 32))
 
 
-LAYERS = {"avgpool": lambda *_: (1024,), "logits": lambda *_: (400,), "mixed_5c": _map}
+LAYERS = {
+    "avgpool": lambda *_: (1024,),
+    "logits": lambda *_: (400,),
+    "mixed_5c": _map,
+    "map": lambda *clip: (1024, *_map(*clip)[2:]),
+}
 LICENCE = "Apache-2.0 (google-deepmind/kinetics-i3d; ports: piergiaj, hassony2 MIT); Kinetics"
 KINETICS = ("rgb_imagenet*", "model_rgb.pth", "i3d_rgb.pt", "rgb_i3d_pretrained.pt", "rgb_charades.pt")
 KEYS = ("own", "i3d-hassony2", "i3d-tf")

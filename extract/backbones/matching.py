@@ -12,6 +12,7 @@ from torch import nn
 from ..keymaps import KEYMAPS, KeyMap
 from .base import Backbone
 
+GAIN = "random_gain"  # attribute of a layer whose random weights are to be smaller
 COUNTER = "num_batches_tracked"  # of batch-norm in training; files have it or not, and nothing here reads it
 
 
@@ -76,7 +77,8 @@ def match(tensors: Mapping[str, torch.Tensor], keymap: KeyMap, net: nn.Module) -
 
 def fill(net: nn.Module, tensors: Mapping[str, torch.Tensor]) -> nn.Module:
     """`net`, which may be empty, with these weights, frozen and in evaluation mode."""
-    state = {name: tensor.contiguous() for name, tensor in tensors.items()}
+    # In memory of their own: where a file's tensors lie unaligned, some kernels round in another way.
+    state = {name: tensor.clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()}
     state |= {name: torch.zeros((), dtype=torch.long) for name in net.state_dict() if name.endswith(COUNTER)}
     net.load_state_dict(state, strict=True, assign=True)
     return net.requires_grad_(False).eval()
@@ -85,8 +87,9 @@ def fill(net: nn.Module, tensors: Mapping[str, torch.Tensor]) -> nn.Module:
 def random_network(backbone: Backbone, layer: str, seed: int) -> nn.Module:
     """The network with He's uniform initialisation (fan in), zero biases and identity norms.
 
-    Signals keep their size through any depth of ReLUs. Only uniform numbers and single multiplications are used, so the
-    bytes are the same on every platform. The global generator is not touched.
+    Signals keep their size through any depth of ReLUs; a module may ask for less by an attribute called `GAIN`. Only
+    uniform numbers and single multiplications are used, so the bytes are the same on every platform. The global
+    generator is not touched.
     """
     net = empty(backbone, layer)
     if any(name.rpartition(".")[2] not in NORM_BUFFERS for name, _ in net.named_buffers()):
@@ -114,7 +117,7 @@ def _initial(module: nn.Module, name: str, shape: torch.Size, generator: torch.G
     if name == "weight" and len(shape) == 1:
         return torch.ones(shape)
     if isinstance(module, nn.Linear | nn.modules.conv._ConvNd):
-        bound = math.sqrt(6 / math.prod(shape[1:]))
+        bound = getattr(module, GAIN, 1.0) * math.sqrt(6 / math.prod(shape[1:]))
     else:
         bound = 0.03  # position tables and class tokens
     return torch.rand(shape, generator=generator).sub_(0.5).mul_(2 * bound)

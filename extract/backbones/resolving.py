@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import nn
 
-from ...errors import BadParameter, WeightsError
+from ...errors import BadParameter, MissingExtra, WeightsError
 from ..weights import load_weights, sha256
-from .base import Backbone, Pixels, Weights
+from .base import Backbone, Finish, Pixels, Weights
+from .hub import TORCHVISION, fetch
 from .matching import Match, empty, fill, key_maps, match, random_network
-from .torchvision_video import TORCHVISION, fetch
 
 
 @dataclass(frozen=True)
 class Resolved:
     """A network with its weights, frozen, in evaluation mode, float32 on the CPU.
 
-    `net`: ``[B, C, T, H, W] -> [B, *shape(T, H, W)]``. `sha256` is that of the weight file ("a+b" where it is two), or
-    "seed:0". `warnings` are sentences for the user.
+    `net`: ``[B, C, T, H, W] -> [B, *shape(T, H, W)]``; `finish`, if there is one, makes what is kept of a sample.
+    `sha256` is that of the weight file ("a+b" where it is two), or "seed:0". `warnings` are sentences for the user.
     """
 
     backbone: Backbone
@@ -60,21 +62,45 @@ class Resolved:
             raise BadParameter(reason, field="clip")
         return tuple(self.backbone.layers[self.layer](frames, height, width))
 
+    @property
+    def finish(self) -> Finish | None:
+        """See `Backbone.finish`."""
+        make = self.backbone.finish
+        return None if make is None else make(self.layer, self.pixels)
+
+    def kept(self, frames: int, height: int, width: int) -> tuple[int, ...]:
+        """Shape of what is kept of one clip. Raises BadParameter as `shape`."""
+        shape, finish = self.shape(frames, height, width), self.finish
+        if finish is None:
+            return shape
+        return finish(np.zeros((1, *shape), np.float32), np.array([[height, width]]))[0].shape[1:]
+
 
 def load(found: Backbone, tag: str | None, layer: str, weights: str | Path | None, seed: int) -> Resolved:
     """See `backbones.resolve`."""
+    if found.extra is not None and importlib.util.find_spec(found.extra) is None:
+        hint = f"install it: pip install {found.extra}"
+        raise MissingExtra(f"the backbone {found.arch} needs {found.extra}", hint=hint)
     if weights is None and tag not in (None, "random"):
         path = _published(found, tag, download=False)
     elif str(weights) == TORCHVISION:
         path = _published(found, tag, download=True)
     else:
         path = None if weights is None else Path(weights)
+    if path is None and found.opens is not None:
+        path = _published(found, tag, download=False)
     if path is None:
         net, said = random_network(found, layer, seed), (_meaning_of_random(found, seed),)
         return Resolved(found, found.weights["random"], layer, net, f"seed:{seed}", said)
     if tag == "random":
         raise BadParameter(f"{found.arch}.random takes no weight file", field="weights", hint="leave one of them out")
-    tensors, net, maps = load_weights(path), empty(found, layer), key_maps(found)
+    if found.opens is not None:
+        net, files = found.opens(path)
+        which = found.weights[tag] if tag else _by_file_name(found, path)[0]
+        return Resolved(found, which, layer, net, "+".join(sha256(file) for file in files))
+    net, maps = empty(found, layer), key_maps(found)
+    whole = any(name.startswith("backbone.") for name in net.state_dict())
+    tensors = load_weights(path, None if whole else "backbone.")
     candidates = [found.weights[tag]] if tag else _by_file_name(found, path)
     nearest: Match | None = None
     for candidate in candidates:

@@ -7,20 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
-import torch
 from torch import nn
 
-from ...errors import WeightsError
-from .base import Backbone, Pixels, Weights
+from .base import Backbone, Pixels
+from .hub import published
 from .i3d import AveragePool
 
 RESNET = Pixels((128, 171), (112, 112), (0.43216, 0.394666, 0.37645), (0.22803, 0.22145, 0.216989))
 S3D_PIXELS = Pixels((256, 256), (224, 224), RESNET.mean, RESNET.std)
 MVIT = Pixels(256, (224, 224), (0.45, 0.45, 0.45), (0.225, 0.225, 0.225))
 SWIN = Pixels(256, (224, 224), (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-TORCHVISION = "torchvision"  # as `Weights.source`: it can fetch the file itself
 LICENCE = "BSD-3-Clause (torchvision); trained on Kinetics-400"
 
 
@@ -34,31 +31,6 @@ def build(layer: str, arch: str, classifier: str) -> nn.Module:
     if arch == "s3d":
         net.avgpool = AveragePool((2, 7, 7))  # the same, in bfloat16 too
     return net
-
-
-def fetch(backbone: Backbone, weights: Weights, *, download: bool) -> Path:
-    """torchvision's own file in torch's cache; with `download` it is fetched where it is missing.
-
-    Raises:
-        WeightsError: it is not there, or cannot be downloaded.
-    """
-    from torchvision.models import get_model_weights
-
-    name, file = f"{backbone.arch}.{weights.tag}", weights.files[0]
-    path = Path(torch.hub.get_dir()) / "checkpoints" / file
-    if path.exists():
-        return path
-    if not download:
-        hint = f"give {file} with --weights FILE, or --weights {TORCHVISION} to download it"
-        raise WeightsError(f"{name} needs a weight file, and torch's cache does not have it", file=path, hint=hint)
-    url = next(known.url for known in get_model_weights(backbone.arch) if known.url.endswith("/" + file))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        torch.hub.download_url_to_file(url, str(path), hash_prefix=weights.sha256, progress=False)
-    except (OSError, RuntimeError) as error:  # no network, no space; another digest than published
-        hint = f"download {url} where there is a network and give it with --weights FILE"
-        raise WeightsError(f"the weights of {name} could not be downloaded: {error}", hint=hint) from error
-    return path
 
 
 def _at_least(least: tuple[int, int, int]) -> Callable[[int, int, int], str | None]:
@@ -93,25 +65,12 @@ def _backbone(
     paper: str,
 ) -> Backbone:
     """`files`: tag -> name of the published file, which ends in the first 8 digits of its sha256."""
-    weights = {
-        tag: Weights(
-            tag,
-            pixels,
-            files=(file,),
-            keys=("own",),
-            sha256=file.removesuffix(".pth").rpartition("-")[2],
-            licence=LICENCE + (" and ImageNet-22k" if "22k" in file else ""),
-            source=TORCHVISION,
-        )
-        for tag, file in files.items()
-    }
-    weights["random"] = Weights("random", pixels, licence="none needed")
     return Backbone(
         arch=arch,
         layers={"penultimate": lambda *_: (width,), "logits": lambda *_: (400,)},
         build=partial(build, arch=arch, classifier=classifier),
         allowed=allowed,
-        weights=weights,
+        weights=published({tag: (file, pixels) for tag, file in files.items()}, LICENCE, pixels),
         clip_length=clip_length,
         paper=paper,
     )

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from aqa.errors import UnknownName, WeightsError
-from aqa.extract.backbones import Backbone, Pixels, Weights, names
+from aqa.extract.backbones import Backbone, Pixels, Weights, backbone, names
 from aqa.extract.backbones.resolving import load
 from aqa.extract.check import check_backbone
 
 LONG = {"mc3_18", "r2plus1d_18", "s3d", "mvit_v2_s", "swin3d_s", "swin3d_b"}
+RANDOM = [arch for arch in names() if "random" in backbone(arch).weights]  # rtmpose: tests/extract/test_rtmpose.py
 
 
-@pytest.mark.parametrize("arch", [pytest.param(a, marks=pytest.mark.slow) if a in LONG else a for a in names()])
+@pytest.mark.parametrize("arch", [pytest.param(a, marks=pytest.mark.slow) if a in LONG else a for a in RANDOM])
 def test_contract(arch: str) -> None:
     check_backbone(arch)
 
@@ -55,6 +58,8 @@ TINY = Backbone(
 def test_a_backbone_of_ones_own() -> None:
     check_backbone(TINY)
     check_backbone(TINY, clip=(9, 20, 30))
+    check_backbone(replace(TINY, finish=keeping(lambda found: found[:, :2])))
+    check_backbone(replace(TINY, bf16=False))
 
 
 def test_weights_without_a_key_map_are_refused(tmp_path: Path) -> None:
@@ -100,6 +105,16 @@ class Hidden(Tiny):
         return super().forward(clips) + self.shift
 
 
+def keeping(make: Callable[[np.ndarray], np.ndarray], notes: dict | None = None) -> Callable:
+    """A `Backbone.finish` that keeps what `make` makes."""
+
+    def finish(found: np.ndarray, sizes: np.ndarray) -> tuple[np.ndarray, dict]:
+        with np.errstate(all="ignore"):
+            return make(found), {"n": len(sizes)} if notes is None else notes
+
+    return lambda layer, pixels: finish
+
+
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
@@ -116,6 +131,11 @@ class Hidden(Tiny):
         ({"weights": {**TINY.weights, "x": Weights("x", replace(PIXELS, crop=(80, 64)))}}, "larger"),
         ({"weights": {**TINY.weights, "x": Weights("x", PIXELS, keys=("no-such",))}}, "no-such"),
         ({"clip_length": 4}, "not allowed"),
+        ({"finish": keeping(lambda found: found.astype(np.float64))}, "keeps float64"),
+        ({"finish": keeping(lambda found: found[:1])}, "keeps float32 \\(1, 5\\)"),
+        ({"finish": keeping(lambda found: found / 0)}, "not finite"),
+        ({"finish": keeping(lambda found: found.sort(axis=1) or found)}, "changes what"),
+        ({"finish": keeping(lambda found: found, {})}, "does not say"),
     ],
 )
 def test_what_is_wrong_is_said(wrong: dict, said: str) -> None:

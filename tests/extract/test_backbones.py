@@ -39,6 +39,12 @@ def parameters(spec: str, part: str = "") -> int:
         ("swin3d_t:logits", "", 28_158_070),
         ("swin3d_s:logits", "", 49_816_678),
         ("swin3d_b:logits", "", 88_048_984),
+        ("resnet18:logits", "", 11_689_512),
+        ("resnet34:logits", "", 21_797_672),
+        ("resnet50:logits", "", 25_557_032),
+        ("regnet_y_400mf:logits", "", 4_344_144),
+        ("regnet_y_400mf", "", 4_344_144 - 441_000),
+        ("pose", "", 59_190_378),  # torchvision counts 59,137,258: those of its frozen batch-norms are no parameters
     ],
 )
 def test_parameters(spec: str, part: str, count: int) -> None:
@@ -97,8 +103,9 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     from aqa.extract.backbones import c3d
 
     monkeypatch.setattr(c3d, "BACKBONE", replace(c3d.BACKBONE, extra="no_such_package"))
+    assert backbone("c3d").extra == "no_such_package", "what it is can be told without the package"
     with pytest.raises(MissingExtra, match="no_such_package"):
-        backbone("c3d")
+        resolve("c3d")
 
 
 def state_digest(net: torch.nn.Module) -> str:

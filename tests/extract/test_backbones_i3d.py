@@ -101,11 +101,12 @@ def test_i3d_features_are_the_pooled_map() -> None:
     with torch.inference_mode():
         state = resolve("i3d:logits").net.state_dict()
         made = {}
-        for layer in ("mixed_5c", "avgpool", "logits"):
+        for layer in ("mixed_5c", "map", "avgpool", "logits"):
             net = backbone("i3d").build(layer).eval()
             net.load_state_dict({name: state[name] for name in net.state_dict()})
             made[layer] = net(x)
         assert made["mixed_5c"].shape == (1, 1024, 3, 2, 2)
+        assert torch.equal(made["map"], made["mixed_5c"].mean(2))  # what TSA looks at
         pooled = F.avg_pool3d(made["mixed_5c"], (2, 2, 2), 1)
         torch.testing.assert_close(made["avgpool"], pooled.mean((2, 3, 4)))
         weight, bias = state["logits.conv3d.weight"], state["logits.conv3d.bias"]

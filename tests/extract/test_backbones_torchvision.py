@@ -18,12 +18,13 @@ def test_torchvision_as_published(arch: str) -> None:
 
     found = backbone(arch)
     published = {known.name.lower().removesuffix("_v1"): known for known in get_model_weights(arch)}
+    square = arch.startswith(("res", "reg"))  # image networks state one side
     assert list(found.weights) == [*published, "random"]
     for tag, known in published.items():
         mine, theirs = found.weights[tag], known.transforms()
         resize = (mine.pixels.resize,) if isinstance(mine.pixels.resize, int) else mine.pixels.resize
         assert list(resize) == theirs.resize_size
-        assert [list(mine.pixels.crop), list(mine.pixels.mean)] == [theirs.crop_size, theirs.mean]
+        assert [list(mine.pixels.crop), list(mine.pixels.mean)] == [theirs.crop_size * (1 + square), theirs.mean]
         assert [list(mine.pixels.std), mine.pixels.scale, mine.pixels.channels] == [theirs.std, 1.0, "rgb"]
         assert known.url.endswith("/" + mine.files[0])
         assert mine.sha256 in mine.files[0]
@@ -48,7 +49,31 @@ def test_torchvision_features_come_before_the_classifier(arch: str) -> None:
         torch.testing.assert_close(full(x), theirs(x))
 
 
+@pytest.mark.parametrize("arch", ["resnet18", "regnet_y_400mf"])
+def test_image_networks_are_torchvisions(arch: str) -> None:
+    """Logits are its own, the pooled feature comes before the classifier, the map before the pooling."""
+    from torchvision.models import get_model
+
+    found = backbone(arch)
+    full = random_network(found, "logits", 0)
+    theirs = get_model(arch, weights=None).eval()
+    theirs.load_state_dict(full.state_dict())
+    nets = {layer: found.build(layer).eval() for layer in ("penultimate", "map")}
+    for net in nets.values():
+        net.load_state_dict({name: full.state_dict()[name] for name in net.state_dict()})
+    x = torch.randn(2, 3, 1, 70, 100, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        torch.testing.assert_close(full(x), theirs(x[:, :, 0]))
+        torch.testing.assert_close(theirs.fc(nets["penultimate"](x)), theirs(x[:, :, 0]))
+        maps = nets["map"](x)
+        assert tuple(maps.shape[1:]) == tuple(found.layers["map"](1, 70, 100))
+        torch.testing.assert_close(maps.mean((2, 3)), nets["penultimate"](x))
+
+
 def test_torchvision_clip_limits() -> None:
+    assert "1x64x224" in (backbone("resnet18").allowed(16, 64, 224) or "")
+    assert "96x1of96" in (backbone("regnet_y_400mf").allowed(8, 224, 224) or "")
+    assert "1x320x576" in (backbone("pose").allowed(1, 325, 570) or "")
     assert "14x224x224" in (backbone("s3d").allowed(8, 112, 224) or "")
     assert "16x224x224" in (backbone("mvit_v2_s").allowed(32, 224, 224) or "")
     assert backbone("mvit_v2_s").allowed(16, 224, 224) is None

@@ -16,6 +16,7 @@ from aqa.errors import AqaError, BadParameter, VideoError
 from aqa.extract import Done, Failed, Job, extract, parse_plan, resources
 from aqa.extract.backbones.base import Pixels
 from aqa.extract.decode import read_frames
+from aqa.extract.engine import batch_of
 from aqa.extract.pixels import to_frames, to_input
 from aqa.extract.precision import TooImprecise, prepare
 
@@ -258,6 +259,14 @@ def test_resources_say_what_was_chosen(monkeypatch) -> None:
     )
     monkeypatch.setattr("aqa.extract.engine.cores", lambda: 2)
     assert str(resources("cpu")) == "1 decoding process, 2 torch threads, batches of 2 clips"
+
+
+def test_batches_of_single_frames_have_the_pixels_of_clips() -> None:
+    frames, clips = parse_plan("dense:1:1"), parse_plan("dense:16:16")
+    small, large = (Pixels(side, (side, side), (0.0,) * 3, (1.0,) * 3) for side in (112, 1000))
+    assert [batch_of(Job("a", Small(), small, frames, p), "cpu") for p in ("fp32", "bf16")] == [32, 16]
+    assert [batch_of(Job("a", Small(), small, clips, p), "cpu") for p in ("fp32", "bf16")] == [2, 1]
+    assert batch_of(Job("a", Small(), large, frames), "cpu") == 1
 
 
 def test_torch_is_left_as_it_was(videos) -> None:

@@ -165,6 +165,42 @@ def test_a_turned_video_stands_upright(movie, tmp_path: Path) -> None:
     assert torch.equal(got, torch.rot90(whole, 1, (0, 1)))
 
 
+@pytest.mark.parametrize(
+    ("size", "inside"),
+    [((90, 160), (54, 96)), ((61, 45), (64, 47)), ((240, 320), (64, 85)), ((7, 301), (2, 96)), ((1, 1), (64, 64))],
+)
+def test_a_frame_that_is_to_fit_keeps_its_aspect_and_lies_in_the_upper_left(size, inside) -> None:
+    pixels = Pixels("fit", (64, 96), (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    rgb = torch.from_numpy(np.ascontiguousarray(scene(2, *size)))
+    got = to_frames((rgb,), Layout("rgb", *size), pixels)
+    assert got.shape == (2, 64, 96, 3)
+    height, width = resized(pixels, *size)
+    assert (height, width) == inside
+    plain = to_frames((rgb,), Layout("rgb", *size), Pixels(inside, inside, (0.0,) * 3, (1.0,) * 3))
+    assert torch.equal(got[:, :height, :width], plain)
+    around = to_input(got[None], pixels, torch.float32)[0]  # [C, F, H, W]
+    around[:, :, :height, :width] = 0
+    assert float(around.abs().max()) < 0.5 / 255 / 0.224 + 1e-6, "what is around is nothing to the network"
+
+
+def test_the_colour_around_a_frame_is_that_of_its_channel_order() -> None:
+    pixels = Pixels("fit", (4, 8), (10.0, 20.0, 30.0), (1.0,) * 3, "bgr", 255.0)
+    got = to_frames((torch.zeros(1, 4, 4, 3, dtype=torch.uint8),), Layout("rgb", 4, 4), pixels)
+    assert got[0, 0, -1].tolist() == [30, 20, 10]
+    assert not to_input(got[None], pixels, torch.float32)[0, :, 0, :, 4:].any()
+
+
+def test_a_turned_frame_that_is_to_fit_stands_upright() -> None:
+    pixels = Pixels("fit", (64, 96), (0.0,) * 3, (1.0,) * 3)
+    rgb = torch.from_numpy(np.ascontiguousarray(scene(1, 48, 96)))
+    layout = Layout("rgb", 48, 96, turns=1)
+    assert layout.shown == (96, 48)
+    got = to_frames((rgb,), layout, pixels)
+    assert not got[:, :, 32:].any()
+    upright = to_frames((torch.rot90(rgb, 1, (1, 2)).contiguous(),), Layout("rgb", 96, 48), pixels)
+    assert int((got.int() - upright.int()).abs().max()) <= 1
+
+
 def test_flow_keeps_its_two_channels() -> None:
     x, y = (torch.full((2, 20, 30), level, dtype=torch.uint8) for level in (10, 200))
     pixels = Pixels((10, 15), (10, 10), (0.0, 0.0), (1.0, 1.0), channels="flow", scale=2.0)

@@ -50,6 +50,15 @@ def test_resampling_to_96_frames_overlaps_by_six() -> None:
     assert clips[0].tolist() == list(range(0, 32, 2))
 
 
+@pytest.mark.parametrize("n", [1, 2, 61, 95, 96, 97, 134, 400])
+def test_96_frames_over_the_sample_are_those_of_tsa_and_hp_mcore(n: int) -> None:
+    """Section 0.3 of the specification: floor(linspace(first, last, 96)); short samples repeat frames."""
+    clips = parse_plan("96x1of96").indexes(n)
+    assert clips.shape == (96, 1)
+    assert clips[:, 0].tolist() == [int(x) for x in np.linspace(0, n - 1, 96)]
+    assert (clips[0, 0], clips[-1, 0]) == (0, n - 1)
+
+
 @pytest.mark.parametrize(
     ("name", "n", "starts"),
     [
