@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from ..catalog.gaps import filled
 from .backbones.base import Finish, Pixels
 from .pixels import resized
 
@@ -100,23 +101,6 @@ def overlaps(box: np.ndarray, boxes: np.ndarray) -> np.ndarray:
     inside = np.clip(np.minimum(box[2:], boxes[:, 2:]) - np.maximum(box[:2], boxes[:, :2]), 0, None).prod(axis=1)
     union = _areas(box) + _areas(boxes) - inside
     return np.divide(inside, union, out=np.zeros(len(boxes)), where=union > 0)
-
-
-def filled(pose: np.ndarray) -> np.ndarray:
-    """Poses float32 [T, J, 3] whose missing joints are interpolated over time, joint by joint; their confidence is 0.
-
-    Missing is what has confidence 0 or is not finite. Before the first and behind the last the nearest is repeated. A
-    joint that is missing throughout is at (0, 0).
-    """
-    pose = np.asarray(pose, np.float32)
-    missing = ~np.isfinite(pose).all(axis=2) | (pose[..., 2] <= 0)
-    out = np.where(missing[..., None], np.float32(0), pose)
-    frames = np.arange(len(pose))
-    for j in np.flatnonzero(missing.any(axis=0) & ~missing.all(axis=0)):
-        gaps, there = frames[missing[:, j]], frames[~missing[:, j]]
-        for axis in (0, 1):
-            out[gaps, j, axis] = np.interp(gaps, there, pose[there, j, axis])
-    return out
 
 
 def _to_frames(sizes: np.ndarray, pixels: Pixels) -> np.ndarray:

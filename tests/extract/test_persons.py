@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from aqa.extract.backbones.base import Pixels
-from aqa.extract.persons import COLUMNS, JOINTS, PATIENCE, PERSONS, filled, finish, follow, overlaps
+from aqa.extract.persons import COLUMNS, JOINTS, PATIENCE, PERSONS, finish, follow, overlaps
 
 PIXELS = Pixels("fit", (100, 200), (0.0,) * 3, (1.0,) * 3)
 SIZE = (100, 200)  # of the frames: as large as the network's input
@@ -141,23 +141,3 @@ def test_follow_gives_rows_of_the_table() -> None:
     boxes = np.array([[box(10), box(50)], [box(52), box(12)], [box(0, size=0), box(0, size=0)]], float)
     chosen, restarts = follow(boxes, np.array([[0.6, 0.9], [0.6, 0.9], [0, 0]]))
     assert (chosen.tolist(), restarts) == ([0, 1, -1], 0)
-
-
-def test_gaps_are_filled_joint_by_joint() -> None:
-    pose = np.zeros((5, 3, 3), np.float32)
-    pose[1, 0], pose[3, 0] = (10, 20, 0.5), (30, 10, 0.7)
-    pose[:, 1] = [[t, t, 0.9] for t in range(5)]
-    pose[2, 1] = np.nan
-    out = filled(pose)
-    assert out[:, 0].tolist() == [
-        [10, 20, 0],
-        pytest.approx([10, 20, 0.5]),
-        [20, 15, 0],
-        pytest.approx([30, 10, 0.7]),
-        [30, 10, 0],
-    ]
-    assert out[:, 1, 0].tolist() == [0, 1, 2, 3, 4]
-    assert out[2, 1].tolist() == [2, 2, 0]
-    assert not out[:, 2].any(), "a joint that is never there stays at the origin"
-    assert np.isnan(pose[2, 1]).all(), "what was given is left alone"
-    assert filled(np.zeros((0, 17, 3), np.float32)).shape == (0, 17, 3)
