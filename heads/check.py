@@ -249,7 +249,8 @@ def _alone(fitted: Fitted, data: FeatureSet) -> Judgement:
 
 def _same(a: Judgement, b: Judgement) -> bool:
     """The same bits."""
-    return np.array_equal(a.score, b.score) and (a.phases is None or np.array_equal(a.phases, b.phases))
+    phases = a.phases is None or (b.phases is not None and np.array_equal(a.phases, b.phases))
+    return phases and np.array_equal(a.score, b.score)
 
 
 def _alike(a: Judgement, b: Judgement, data: FeatureSet, tolerance: float = CLOSE) -> bool:

@@ -1,5 +1,5 @@
-"""`segment`: the procedure segmenter of MCoRe (An et al., ICASSP 2024) and HP-MCoRe (Qi et al., Action Quality Assessment
-via Hierarchical Pose-guided Multi-stage Contrastive Regression, IEEE TIP 2025), learned by itself."""
+"""`segment`: the procedure segmenter of MCoRe (An et al., ICASSP 2024) and HP-MCoRe (Qi et al., Action Quality
+Assessment via Hierarchical Pose-guided Multi-stage Contrastive Regression, IEEE TIP 2025), learned by itself."""
 
 from __future__ import annotations
 

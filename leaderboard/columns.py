@@ -145,5 +145,5 @@ def _meaning(name: str) -> str:
     if name in NAMES:
         return "of the captions, against one reference each"
     if name.startswith("aiou_"):
-        return "share of samples whose phases overlap the true ones by at least that much"
+        return "share of samples whose flight, from the second phase to the last, overlaps the true one that much"
     return "share of test samples whose class is right"
