@@ -18,16 +18,21 @@ from .noise import Noise
 from .torch_head import Spec, Step, TorchHead
 
 HALF = FRAMES // 2
+EQUAL = 1e-4  # logits of one clip alone hardly change from frame to frame
 
 
 def decode(z: Tensor) -> Tensor:
-    """Transitions int64 [B, 2] from logits [B, 96, 2]: st is the best frame of the first half, ed that of the second;
-    of equal ones the first (TSA, MCoRe, HP-MCoRe).
+    """Transitions int64 [B, 2] from logits [B, 96, 2]: st is the best frame of the first half, ed that of the second
+    (TSA, MCoRe, HP-MCoRe). Of equal ones the first, and equal is what rounding may have made unlike.
 
     A st of 0 becomes 1, so that none of [0, st), [st, ed) and [ed, 96) is empty; the last has a frame even with ed 95.
     """
-    st, ed = z[:, :HALF, 0].argmax(dim=1).clamp(min=1), HALF + z[:, HALF:, 1].argmax(dim=1)
+    st, ed = _best(z[:, :HALF, 0]).clamp(min=1), HALF + _best(z[:, HALF:, 1])
     return torch.stack([st, ed], dim=1)
+
+
+def _best(z: Tensor) -> Tensor:
+    return (z >= z.amax(dim=1, keepdim=True) - EQUAL).to(z.dtype).argmax(dim=1)
 
 
 class PhaseNet(nn.Module):

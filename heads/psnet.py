@@ -21,17 +21,20 @@ CHANNELS = (12, 24, 48, 96, FRAMES)
 
 
 class DoubleConv(nn.Module):
-    """Twice: a convolution of width 3, batch normalisation, ReLU; [B, inputs, L] -> [B, outputs, L]."""
+    """Twice: a convolution of width 3 with zeros at the ends, batch normalisation, ReLU; [B, L, inputs] -> [B, L,
+    outputs]. The convolution is a linear layer on each place beside its neighbours, which `vmap` turns into one batched
+    product; initialised as `nn.Conv1d`."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
-        self.convs = nn.ModuleList(nn.Conv1d(n, outputs, 3, padding=1) for n in (inputs, outputs))
+        self.convs = nn.ModuleList(nn.Linear(3 * n, outputs) for n in (inputs, outputs))
         self.norms = nn.ModuleList(MaskedBatchNorm(outputs) for _ in range(2))
 
     def forward(self, x: Tensor) -> Tensor:
+        there = torch.ones_like(x[..., 0], dtype=torch.bool)
         for conv, norm in zip(self.convs, self.norms, strict=True):
-            rows = conv(x).mT
-            x = norm(rows, torch.ones_like(rows[..., 0], dtype=torch.bool)).relu().mT
+            wide = F.pad(x, (0, 0, 1, 1))
+            x = norm(conv(torch.cat([wide[:, :-2], x, wide[:, 2:]], dim=2)), there).relu()
         return x
 
 
@@ -53,10 +56,10 @@ class ProcedureNet(nn.Module):
     def frames(self, x: Tensor) -> Tensor:
         """x [B, clips, D] -> [B, 96, D / 16, rounded up]: features of frames."""
         first, *others = self.blocks
-        x = first(x)
+        x = first(x.mT)
         for block in others:
             x = block(halved(x))
-        return x
+        return x.mT
 
     def forward(self, x: Tensor, noise: Noise | None = None) -> Tensor:  # noqa: ARG002
         """x [B, clips, D] -> logits [B, 96, 2]."""
@@ -64,8 +67,8 @@ class ProcedureNet(nn.Module):
 
 
 def halved(x: Tensor) -> Tensor:
-    """The larger of two neighbours, [B, C, L] -> [B, C, L / 2, rounded up]: max pooling that knows `vmap`."""
-    return F.pad(x, (0, x.shape[2] % 2), value=-math.inf).unflatten(2, (-1, 2)).amax(dim=3)
+    """The larger of two neighbours, [B, L, C] -> [B, L / 2, rounded up, C]: max pooling that knows `vmap`."""
+    return F.pad(x, (0, 0, 0, x.shape[1] % 2), value=-math.inf).unflatten(1, (-1, 2)).amax(dim=2)
 
 
 def transition_loss(logits: Tensor, truth: Tensor) -> Tensor:
