@@ -12,18 +12,19 @@ from ..errors import SplitError, UsageError
 from .bootstrap import RESAMPLES, interval, resamples
 from .comparison import paired_p
 from .entries import Entry
-from .labels import OVERLAPS, PHASES, TRUE, overlaps, reached
+from .labels import OVERLAPS, PHASES, TIOU, TRUE, overlaps, reached
 from .runs import Run
 from .table import SAME, Line, lines_of, name_of
 
 SHOWN = 10  # ids in an error
+OF_PHASES = ("aiou_75", TIOU)
 
 
 def compare(a: Sequence[Run], b: Sequence[Run], *, count: int = RESAMPLES, top: int = 10) -> dict[str, Any]:
     """The paired difference of the seed-averaged predictions of `a` and `b`, each the runs of one row of a table.
 
-    `samples` are the `top` test samples on which the predictions differ most, `aiou_75` is None where a side finds no
-    phases. Intervals are 95% percentile intervals over the same resamples of test samples.
+    `samples` are the `top` test samples on which the predictions differ most; `aiou_75` and `tiou` are None where one
+    side finds no phases. Intervals are 95% percentile intervals over the same resamples of test samples.
 
     Raises:
         UsageError: the runs of one side are not one head on one group, or the sides are of different tables.
@@ -50,7 +51,7 @@ def compare(a: Sequence[Run], b: Sequence[Run], *, count: int = RESAMPLES, top: 
             "p": p if np.isfinite(p) else None,
         },
         "mae": _mean(_errors(one.judged) - _errors(other.judged), count),
-        "aiou_75": _phases(one, other, count),
+        **_phases(one, other, count),
         "samples": _samples(one.judged, other.judged, top),
     }
 
@@ -84,7 +85,11 @@ def _same_samples(one: Entry, other: Entry) -> None:
 
 def _side(line: Line) -> dict[str, Any]:
     names = ("seeds", "spearman", "spearman_averaged", "ci_low", "ci_high", "mae", "flags")
-    return {"name": name_of(line.row), **{name: line.row[name] for name in names}, "aiou_75": line.row.get("aiou_75")}
+    return {
+        "name": name_of(line.row),
+        **{name: line.row[name] for name in names},
+        **{n: line.row.get(n) for n in OF_PHASES},
+    }
 
 
 def _mean(differences: np.ndarray, count: int) -> dict[str, Any]:
@@ -95,20 +100,25 @@ def _mean(differences: np.ndarray, count: int) -> dict[str, Any]:
     return {"difference": float(differences.mean()), "ci_low": low, "ci_high": high}
 
 
-def _phases(one: Entry, other: Entry, count: int) -> dict[str, Any] | None:
-    """Difference of AIoU@0.75 over the test samples whose phases are known; None where a side finds no phases. Every
-    seed is a voter, and every pair of a sample and a seed counts alike, as in the table's mean over seeds."""
+def _phases(one: Entry, other: Entry, count: int) -> dict[str, dict[str, Any] | None]:
+    """Differences of AIoU@0.75 and of the mean tIoU over the test samples whose phases are known; None where a side
+    finds no phases. Every seed is a voter, and every pair of a sample and a seed counts alike, as in the table's mean
+    over seeds."""
     a, b = _phase_columns(one), _phase_columns(other)
-    if a is None or b is None:
-        return None
+    if a is None or b is None or not any(a[1]):
+        return dict.fromkeys(OF_PHASES)
     truth = a[1]
     unlike = [i for i, mine, theirs in zip(one.judged["id"], truth, b[1], strict=True) if mine != theirs]
     if unlike:
         what = f"the true phases of {len(unlike)} test samples differ: {', '.join(map(str, unlike[:SHOWN]))}"
         raise SplitError(what, hint="compare runs of one version of the labels")
-    first, second = (reached(overlaps(said, truth), OVERLAPS["aiou_75"]) for said, _ in (a, b))
     known = np.array([text != "" for text in truth])
-    return _mean((first - second)[known], count) if known.any() else None
+    first, second = (overlaps(said, truth)[known] for said, _ in (a, b))
+    hits = [reached(tious, OVERLAPS["aiou_75"]) for tious in (first, second)]
+    return {
+        "aiou_75": _mean(hits[0] - hits[1], count),
+        TIOU: _mean(first.mean(axis=1) - second.mean(axis=1), count),
+    }
 
 
 def _phase_columns(entry: Entry) -> tuple[list[list[str]], list[str]] | None:

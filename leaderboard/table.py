@@ -20,6 +20,7 @@ from ..errors import StoreError
 from .bootstrap import RESAMPLES, bootstrap_spearman, interval
 from .comparison import holm_matrix, letters, p_best, paired_p
 from .entries import Entry, combine, deviation, finite
+from .labels import TIOU
 from .metrics import average, average_array
 from .runs import Run
 
@@ -303,7 +304,7 @@ def main(row: Row) -> float | None:
 
 
 def _phases(row: Row) -> float | None:
-    return row.get("aiou_75")
+    return row.get(TIOU)
 
 
 def _key(run: Run) -> tuple:

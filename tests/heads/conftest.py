@@ -37,7 +37,7 @@ GRADIENT_HEADS: list[tuple[str, dict[str, str]]] = [
     ("cofinal", {"hidden": "64", "dropout": "0.2", "crop": "3", "heads": "2", "negative": "yes"}),
     ("tpt", {"hidden": "64", "votes": "3", "parts": "3"}),
     ("segment", {"hidden": "8"}),
-    ("psnet", {"hidden": "16"}),
+    ("psnet", {"hidden": "16", "lr": "1e-4"}),
 ]
 
 

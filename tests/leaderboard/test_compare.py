@@ -98,27 +98,33 @@ def test_a_seed_without_all_folds_is_refused(make_run: MakeRun):
 def test_phases_are_compared_sample_by_sample_where_both_sides_find_them(make_run: MakeRun, with_phases: MakeRun):
     good = [with_phases(make_run("good", seed=seed), late=3 * seed) for seed in range(2)]
     bad = [with_phases(make_run("bad", seed=seed), late=14) for seed in range(2)]
-    found = compare(good, bad, count=2000)["aiou_75"]
+    whole = compare(good, bad, count=2000)
+    found = whole["aiou_75"]
     a, b = ([run.part("test") for run in side] for side in (good, bad))
 
-    def hits(tests: list[pd.DataFrame]) -> list[float]:
-        """Of every sample with known phases the share of seeds whose span, shortened by `late`, is three quarters."""
+    def hits(tests: list[pd.DataFrame], least: float | None = 0.75) -> list[float]:
+        """Of every sample with known phases the share of seeds whose span, shortened by `late`, is three quarters, or
+        the mean of what is left of it."""
         shares = []
         for rows in zip(*(test[["phases", "true phases"]].itertuples(index=False) for test in tests), strict=True):
             spans = [[[int(n) for n in text.split()] for text in row] for row in rows if row[1]]
             if spans:
-                shares.append(np.mean([(said[1] - said[0]) / (true[1] - true[0]) >= 0.75 for said, true in spans]))
+                parts = np.array([(said[1] - said[0]) / (true[1] - true[0]) for said, true in spans])
+                shares.append((parts if least is None else parts >= least).mean())
         return shares
 
     first, second = hits(a), hits(b)
     assert len(first) == 36
     assert found["difference"] == pytest.approx(np.mean(first) - np.mean(second))
     assert 0 < found["ci_low"] < found["difference"] < found["ci_high"]
+    mean = np.mean(hits(a, None)) - np.mean(hits(b, None))
+    assert whole["tiou"]["difference"] == pytest.approx(mean)
+    assert 0 < whole["tiou"]["ci_low"] < mean < whole["tiou"]["ci_high"]
     again = compare(bad, good, count=2000)["aiou_75"]
     assert (again["difference"], again["ci_low"]) == pytest.approx((-found["difference"], -found["ci_high"]))
     same = compare(good, good, count=200)
     assert same["aiou_75"] == {"difference": 0, "ci_low": 0, "ci_high": 0}
-    assert same["a"]["aiou_75"] == pytest.approx(np.mean(first))
+    assert (same["a"]["aiou_75"], same["a"]["tiou"]) == pytest.approx((np.mean(first), np.mean(hits(a, None))))
     assert compare(good, [make_run("plain")], count=200)["aiou_75"] is None
 
 
