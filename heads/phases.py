@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -17,6 +17,7 @@ from .layers import interpolate_clips
 from .noise import Noise
 from .torch_head import Spec, Step, TorchHead
 
+Resample = Callable[[Tensor], Tensor]  # [B, T, D] -> [B, clips, D]
 HALF = FRAMES // 2
 EQUAL = 1e-4  # logits of one clip alone hardly change from frame to frame
 
@@ -48,7 +49,7 @@ class PhaseNet(nn.Module):
     def forward(self, x: Tensor, mask: Tensor, noise: Noise | None = None) -> Tensor:
         """x [B, T, *shape], mask [B, T] -> logits [B, 96, 2] of each frame: is it st, is it ed?"""
         last = mask.sum(dim=1) - 1
-        return self.segmenter(interpolate_clips(x.flatten(2), last * 0, last, self.clips), noise)
+        return self.segmenter(x.flatten(2), noise, lambda clips: interpolate_clips(clips, last * 0, last, self.clips))
 
 
 @dataclass(frozen=True)

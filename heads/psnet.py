@@ -14,7 +14,7 @@ from ..catalog.phases import FRAMES
 from .config import demand
 from .layers import MaskedBatchNorm
 from .noise import Noise
-from .phases import PhaseHead, PhaseNet
+from .phases import PhaseHead, PhaseNet, Resample
 from .torch_head import Spec
 
 CHANNELS = (12, 24, 48, 96, FRAMES)
@@ -61,8 +61,9 @@ class ProcedureNet(nn.Module):
             x = block(halved(x))
         return x.mT
 
-    def forward(self, x: Tensor, noise: Noise | None = None) -> Tensor:  # noqa: ARG002
-        """x [B, clips, D] -> logits [B, 96, 2]."""
+    def forward(self, x: Tensor, noise: Noise | None = None, resample: Resample | None = None) -> Tensor:  # noqa: ARG002
+        """x [B, clips, D], or what `resample` makes so many clips of -> logits [B, 96, 2]."""
+        x = x if resample is None else resample(x)
         return self.third(self.second(self.first(self.frames(x)).relu()).relu())
 
 

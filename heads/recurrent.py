@@ -39,9 +39,15 @@ class BiGru(nn.Module):
         for parameter in self.parameters():
             nn.init.uniform_(parameter, -1 / math.sqrt(hidden), 1 / math.sqrt(hidden))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """x [B, T, inputs], none of it padding -> [B, T, 2 hidden]: forwards, then backwards."""
-        both = torch.stack([x, x.flip(1)])
-        gates = self.inputs(both.flatten(1, 2)).unflatten(1, x.shape[:2])
-        there, back = gru_steps(gates, x.new_zeros(2, len(x), self.hidden), self.recur).unbind(0)
+    def forward(self, x: Tensor, resample: Callable[[Tensor], Tensor] | None = None) -> Tensor:
+        """x [B, T, inputs], none of it padding unless `resample` leaves it out -> [B, T, 2 hidden]: forwards, then
+        backwards.
+
+        `resample`: makes of any [B, T, D] the steps that are taken, by weights that add up to 1. That comes to the same
+        before the product with the inputs and after it, where few clips become many steps at a fraction of the cost.
+        """
+        gates = self.inputs(x.flatten(0, 1)[None]).unflatten(1, x.shape[:2])
+        there, back = gates if resample is None else (resample(one) for one in gates.unbind(0))
+        start = x.new_zeros(2, len(x), self.hidden)
+        there, back = gru_steps(torch.stack([there, back.flip(1)]), start, self.recur).unbind(0)
         return torch.cat([there, back.flip(1)], dim=2)

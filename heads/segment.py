@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from ..catalog.phases import FRAMES
 from .config import demand
 from .noise import Noise, dropout
-from .phases import PhaseHead, PhaseNet
+from .phases import PhaseHead, PhaseNet, Resample
 from .recurrent import BiGru
 from .torch_head import Spec
 
@@ -27,9 +27,9 @@ class Segmenter(nn.Module):
         self.gru = BiGru(inputs, hidden)
         self.out = nn.Linear(2 * hidden, 2)
 
-    def forward(self, x: Tensor, noise: Noise | None = None) -> Tensor:
-        """x [B, 96, D] -> logits [B, 96, 2]."""
-        return self.out(dropout(self.gru(x), self.p, noise))
+    def forward(self, x: Tensor, noise: Noise | None = None, resample: Resample | None = None) -> Tensor:
+        """x [B, 96, D], or what `resample` makes 96 frames of -> logits [B, 96, 2]."""
+        return self.out(dropout(self.gru(x, resample), self.p, noise))
 
 
 def segmentation_loss(logits: Tensor, truth: Tensor) -> Tensor:

@@ -314,4 +314,4 @@ def _key(run: Run) -> tuple:
 
 def _order(row: Row) -> tuple:
     value = main(row)
-    return (value is None, -(value or 0.0), row["head"], row["features"], row["digest"])
+    return (value is None, -(value or 0.0), -(_phases(row) or 0.0), row["head"], row["features"], row["digest"])

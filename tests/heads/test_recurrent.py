@@ -38,6 +38,13 @@ def test_it_is_torchs_bidirectional_gru():
     assert sum(p.numel() for p in ours.parameters()) == sum(g.numel() for g in gradients if g is not None)
 
 
+def test_resampling_before_and_after_the_inputs_is_the_same():
+    torch.manual_seed(3)
+    net, x = BiGru(6, 5).double(), torch.randn(4, 9, 6, dtype=torch.float64)
+    weights = torch.rand(20, 9, dtype=torch.float64).softmax(dim=1)
+    assert torch.allclose(net(x, lambda clips: weights @ clips), net(weights @ x), atol=1e-12)
+
+
 def test_it_is_initialised_as_torchs():
     torch.manual_seed(3)
     bound = 1 / math.sqrt(400)
