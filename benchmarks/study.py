@@ -22,8 +22,8 @@ RESULTS = ROOT / "docs" / "results.md"
 SHARED = Path(os.environ.get("AQA_SHARED", ROOT.parent / "shared")) / "data"
 # The defaults of these are those of papers with a thousand samples and a GPU; the embedded set has 144 to train on.
 SMALL = ("mlp.hidden=256", "mtl.hidden=256", "mtl.caption_hidden=64", *(f"{head}.epochs=30" for head in (
-    "mtl", "core", "dae-core", "gdlt", "cofinal", "tpt", "t2cr", "hgcn", "attention"
-)))  # fmt: skip
+    "mtl", "core", "dae-core", "gdlt", "cofinal", "tpt", "t2cr", "hgcn", "attention", "segment", "psnet"
+)), "segment.hidden=32")  # fmt: skip
 SEMI = ("s4aqa", "s4aqa-supervised", "pseudo-label", "vat", "mean-teacher", "ridge", "dae-mt", "difficulty")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -124,3 +125,29 @@ def test_a_set_without_phases_has_the_tables_it_had(extracted, aqa, value):
     (line,) = value(aqa("leaderboard", "csv", "--json", "--resamples", 200))["rows"]
     assert not [name for name in line if "aiou" in name]
     assert "AIoU" not in aqa("leaderboard", "csv", "--format", "md", "--resamples", 200).stdout
+
+
+def test_a_video_gets_its_phases(extracted, own_videos: Path, aqa, value, tmp_path: Path):
+    shutil.copytree(extracted[0], tmp_path / "cache")
+    (table,) = (tmp_path / "cache").rglob("dataset.json")
+    plain = json.loads(table.read_text(encoding="utf-8"))
+    for k, sample in enumerate(plain["dataset"]["samples"]):
+        sample["phases"] = [1] * (4 + k % 3) + [12] * 9 + [36] * (7 - k % 3)
+    table.write_text(json.dumps(plain), encoding="utf-8")
+    small = ("--set", "segment.hidden=4", "--set", "segment.epochs=1")
+    words = ("fit", "csv", "--cache", "cache", "--head", "segment", "--head", "mean", "--head", "difficulty")
+    fitted = value(aqa(*words, "--seeds", 2, *small, "--json"))
+    runs = {row["head"]: Path(row["run"]).parent for row in fitted}
+    truths = [transitions(sample["phases"]) for sample in plain["dataset"]["samples"][:10]]  # of train
+    for head, folder in runs.items():
+        (row,) = value(aqa("predict", own_videos / "clip 12.mp4", "--run", folder, "--difficulty", 2, "--json"))
+        text = aqa("predict", own_videos / "clip 12.mp4", "--run", folder, "--difficulty", 2).stdout
+        if head == "difficulty":
+            assert row["phases"] is None
+            assert "phases" not in text
+        else:
+            st, ed = row["phases"]
+            assert 0 < st < ed < 96
+            assert f"phases begin at {st} and {ed} of 96" in text
+        if head == "mean":
+            assert [st, ed] == [sorted(ends)[4] for ends in zip(*truths, strict=True)]
