@@ -21,10 +21,10 @@ ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "docs" / "results.md"
 SHARED = Path(os.environ.get("AQA_SHARED", ROOT.parent / "shared")) / "data"
 # The defaults of these are those of papers with a thousand samples and a GPU; the embedded set has 144 to train on.
-SEQUENCES = ("mtl", "core", "dae-core", "gdlt", "cofinal", "tpt", "t2cr", "hgcn", "attention")
+SEQUENCES = ("mtl", "core", "dae-core", "gdlt", "cofinal", "tpt", "t2cr", "hgcn", "attention", "segment", "psnet")
 SEMI = ("s4aqa", "s4aqa-supervised", "pseudo-label", "vat", "mean-teacher")
 SMALL = (
-    *("mlp.hidden=256", "mtl.hidden=256", "mtl.caption_hidden=64"),
+    *("mlp.hidden=256", "mtl.hidden=256", "mtl.caption_hidden=64", "segment.hidden=32"),
     *(f"{head}.epochs=30" for head in SEQUENCES),
     *(f"{head}.hidden=128" for head in SEMI),
 )

@@ -158,23 +158,6 @@ def sample_id(key: Sequence[Any]) -> str:
     return f"{key[0]}_{int(key[1])}"
 
 
-def transitions(labels: Sequence[int], n: int = 96) -> tuple[int, int]:
-    """Where flight and entry begin (st, ed) among `n` frames taken evenly from the `labels` of all frames.
-
-    st is the first of the n frames with the second label to appear, ed the first with the last label to appear; labels
-    that recur count where they first appear, and a dive with fewer frames repeats some (TSA, MCoRe and HP-MCoRe do
-    the same). Raises AnnotationError if fewer than two labels appear.
-    """
-    if len(labels) == 0:
-        raise AnnotationError("a dive without frame labels has no transitions", field="phases")
-    taken = np.asarray(labels)[np.linspace(0, len(labels) - 1, n).astype(int)]
-    seen, first = np.unique(taken, return_index=True)
-    if len(seen) < 2:
-        raise AnnotationError(f"all of {n} frames have one label: there is no transition", field="phases")
-    order = np.sort(first)
-    return int(order[1]), int(order[-1])
-
-
 def _in(folders: Sequence[str], name: str) -> list[str]:
     return [f"{folder}{name}" for folder in folders]
 

@@ -81,6 +81,8 @@ HEADS: dict[str, str] = {
     "hgcn": "aqa.heads.hgcn:Hgcn",
     "cofinal": "aqa.heads.cofinal:Cofinal",
     "tpt": "aqa.heads.tpt:Tpt",
+    "segment": "aqa.heads.segment:Segment",
+    "psnet": "aqa.heads.psnet:PsNet",
 }
 
 

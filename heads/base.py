@@ -125,7 +125,7 @@ class Judgement:
     spread: np.ndarray | None = None  # float64 [N]
     attributes: Mapping[str, np.ndarray] = field(default_factory=dict)  # name -> probabilities [N, classes]
     captions: tuple[str, ...] = ()
-    phases: np.ndarray | None = None  # transitions [N, 2]
+    phases: np.ndarray | None = None  # int64 [N, 2]: transitions among 96 frames, see catalog/phases.py
     exemplars: tuple[tuple[str, ...], ...] = ()  # per sample the ids compared with
 
 
@@ -143,6 +143,7 @@ class Needs:
     judges: bool = False
     kind: bool = False
     labels: bool = False  # attributes or captions to learn from; to judge it needs neither
+    phases: bool = False  # likewise: samples whose transitions are known
     targets: tuple[str, ...] = ("score",)
     exemplars: bool = False  # compares with samples of train
     together: bool = False  # seeds can be trained together

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .noise import Noise, dropout
+from .recurrent import gru_steps
 from .words import EOS, SOS
 
 LAYERS = 2
@@ -18,7 +20,7 @@ LAYERS = 2
 class Gru(nn.Module):
     """A GRU of two layers; parameters, gates (r, z, n) and initialisation are those of `torch.nn.GRU`.
 
-    Written with plain matrix products: the kernels of `nn.GRU` know no `torch.func.vmap` and draw dropout themselves.
+    Its steps are those of `recurrent.py`; the dropout between its layers is drawn outside.
     """
 
     def __init__(self, inputs: int, hidden: int, p: float) -> None:
@@ -40,20 +42,10 @@ class Gru(nn.Module):
             gates = F.linear(x, getattr(self, f"weight_ih_l{k}"), bias)
             if blanks and k == 0:  # what a step of zeros adds is the bias alone
                 gates = torch.cat([gates, bias.expand(len(x), blanks, -1)], dim=1)
-            x = self._steps(gates, state[k], getattr(self, f"weight_hh_l{k}"), getattr(self, f"bias_hh_l{k}"))
+            weight, bias = getattr(self, f"weight_hh_l{k}"), getattr(self, f"bias_hh_l{k}")
+            x = gru_steps(gates, state[k], partial(F.linear, weight=weight, bias=bias))
             outputs.append(x)
         return outputs
-
-    def _steps(self, gates: Tensor, h: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        width, outputs = self.hidden, []
-        both, new = gates.split((2 * width, width), dim=2)
-        for of_both, of_new in zip(both.unbind(1), new.unbind(1), strict=True):
-            old_both, old_new = F.linear(h, weight, bias).split((2 * width, width), dim=1)
-            r, z = (of_both + old_both).sigmoid().chunk(2, dim=1)
-            candidate = (of_new + r * old_new).tanh()
-            h = candidate + z * (h - candidate)
-            outputs.append(h)
-        return torch.stack(outputs, dim=1)
 
 
 class S2VT(nn.Module):

@@ -52,8 +52,15 @@ def synthetic(
             f"{'little' if m > 0.5 else 'much'} splash at {d}" for d, m in zip(difficulty, mark, strict=True)
         ),
         attributes={"position": rng.integers(0, 3, count), "armstand": rng.integers(0, 2, count)},
-        phases=tuple(tuple(int(p) for p in np.arange(16 * t) * 3 // (16 * t)) for t in lengths),
+        phases=tuple(_frame_labels(16 * int(t), k) for k, t in enumerate(lengths)),
     )
+
+
+def _frame_labels(count: int, k: int) -> tuple[int, ...]:
+    """Three labels, 1, 2 and 3, for the `count` frames of sample `k`: a fifth to four tenths of them take-off, a fifth
+    entry."""
+    share = (np.arange(count) + 0.5) / count
+    return tuple(int(label) for label in 1 + (share > 0.2 + 0.1 * (k % 3)) + (share > 0.8))
 
 
 def with_lengths(data: FeatureSet, lengths: list[int]) -> FeatureSet:
@@ -103,3 +110,5 @@ def lacking(data: FeatureSet, needs: Needs) -> Iterator[tuple[str, FeatureSet]]:
         yield "kinds", replace(data, kind=(), group=())
     if needs.labels:
         yield "attributes and captions", replace(data, attributes={}, caption=())
+    if needs.phases:
+        yield "phases", replace(data, phases=())

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from ..catalog.phases import transitions_of
 from ..errors import UnmetNeeds
 from .base import FeatureSet, Fitted, Judgement, Log, Needs
 from .needs import FittedOn, ready_to_fit, some
@@ -24,7 +25,10 @@ State = dict[str, Any]  # plain values: what a floor has learned
 
 @dataclass(frozen=True)
 class Floor:
-    """Has no parameters. `learn` gives what it knows after train, `judge` scores by that."""
+    """Has no parameters. `learn` gives what it knows after train, `judge` scores by that.
+
+    Floors that give phases say where they begin in train: `_medians`.
+    """
 
     name: ClassVar[str]
     needs: ClassVar[Needs]
@@ -47,7 +51,8 @@ class Floor:
         """One fitted floor per seed; the same one for every seed where the seed does not matter."""
         ready_to_fit(self, train)
         fitted_on = FittedOn.of(self, train)
-        states = [self.learn(train, seed) for seed in (seeds if self.needs.seeded else [0])]
+        phases = _medians(train, by_kind=self.needs.kind) if "phases" in self.needs.gives else {}
+        states = [{**self.learn(train, seed), **phases} for seed in (seeds if self.needs.seeded else [0])]
         fitted: list[Fitted] = [
             FittedFloor(self, state, fitted_on, {"selected_on": "none", "parameters": _count(state)})
             for state in states
@@ -68,23 +73,23 @@ class FittedFloor:
 
     def predict(self, data: FeatureSet) -> Judgement:
         score = self.head.judge(self.state, data)
-        return Judgement(np.clip(score, 0.0, 1.0) if self.fitted_on.target_kind == "binary" else score)
+        score = np.clip(score, 0.0, 1.0) if self.fitted_on.target_kind == "binary" else score
+        return Judgement(score, phases=_transitions(self.state, data))
 
     def save(self, folder: Path) -> None:
         write_head(folder, self.head, self.fitted_on, self.info, self.state)
 
 
-def _floor(*, difficulty: bool = False, kind: bool = False, seeded: bool = False) -> Needs:
-    both = ("score", "binary")
-    return Needs(0, None, difficulty=difficulty, kind=kind, targets=both, seeded=seeded, floor=True)
+def _floor(**more: Any) -> Needs:
+    return Needs(0, None, **{"targets": ("score", "binary"), "seeded": False, "floor": True, **more})
 
 
 @dataclass(frozen=True)
 class Mean(Floor):
-    """The mean of the train scores for everybody."""
+    """The mean of the train scores and the median transitions of train for everybody."""
 
     name = "mean"
-    needs = _floor()
+    needs = _floor(gives=("phases",))
 
     def learn(self, train: FeatureSet, seed: int) -> State:  # noqa: ARG002
         return {"mean": float(train.score.mean())}
@@ -116,10 +121,11 @@ class Difficulty(Floor):
 
 @dataclass(frozen=True)
 class GroupMean(Floor):
-    """The mean of the train samples of the same group and kind, else of the group, else of all."""
+    """The mean of the train samples of the same group and kind, else of the group, else of all. Phases: the median
+    transitions of the same kind, else of all."""
 
     name = "group-mean"
-    needs = _floor(kind=True)
+    needs = _floor(kind=True, gives=("phases",))
 
     def learn(self, train: FeatureSet, seed: int) -> State:  # noqa: ARG002
         keys = (_pairs(train.group, train.kind), train.group)
@@ -134,10 +140,11 @@ class Metadata(Floor):
     """The mean of the train samples of the same event and kind, else of the kind, else of all.
 
     On MTL-AQA (event = source video, kind = dive number) rho .6496 without having seen a frame: specs, mtl-aqa 1.3.6.
+    Phases: as `group-mean`.
     """
 
     name = "metadata"
-    needs = _floor(kind=True)
+    needs = _floor(kind=True, gives=("phases",))
 
     def learn(self, train: FeatureSet, seed: int) -> State:  # noqa: ARG002
         keys = (_pairs(train.event, train.kind), train.kind)
@@ -165,7 +172,8 @@ class Random(Floor):
 def _count(state: State) -> int:
     """Numbers that a floor has learned."""
     alone = [name for name in ("mean", "sd", "slope", "intercept") if name in state]
-    return len(alone) + sum(len(table) for table in state.get("tables", ()))
+    phases = 2 * (1 + len(state["phases"]["kinds"])) if "phases" in state else 0
+    return len(alone) + sum(len(table) for table in state.get("tables", ())) + phases
 
 
 def _draw(seed: int, sample: str) -> float:
@@ -193,3 +201,32 @@ def _looked_up(state: State, keys: Sequence[Sequence[Hashable]]) -> np.ndarray:
         means = {tuple(key) if isinstance(key, list) else key: mean for key, mean in table}
         score = np.array([means.get(key, other) for key, other in zip(of_samples, score, strict=True)])
     return score
+
+
+def _medians(train: FeatureSet, *, by_kind: bool) -> State:
+    """{"phases": the median transitions [st, ed] of all of train, and of every kind}; {} where none are known.
+
+    Of an even number the lower of the two in the middle, so a median is a frame at which a phase did begin; st and ed
+    each have their own, and st < ed holds for medians where it holds for every sample.
+    """
+    found = transitions_of(train.phases)
+    known = found[:, 0] >= 0
+    if not known.any():
+        return {}
+    kinds = np.array(train.kind)
+    named = sorted(set(kinds[known].tolist()) - {""}) if by_kind else []
+    tables = [[kind, _median(found[known & (kinds == kind)])] for kind in named]
+    return {"phases": {"all": _median(found[known]), "kinds": tables}}
+
+
+def _median(found: np.ndarray) -> list[int]:
+    return np.quantile(found, 0.5, axis=0, method="lower").astype(np.int64).tolist()
+
+
+def _transitions(state: State, data: FeatureSet) -> np.ndarray | None:
+    """int64 [N, 2]: for every sample the median of its kind, else of all; None where train had no phases."""
+    if "phases" not in state:
+        return None
+    kinds = dict(state["phases"]["kinds"])
+    found = [kinds.get(kind, state["phases"]["all"]) for kind in data.kind]
+    return np.array(found, dtype=np.int64).reshape(-1, 2)

@@ -38,6 +38,17 @@ def resample_clips(x: Tensor, mask: Tensor, clips: int) -> Tensor:
     return x.gather(1, index[..., None].expand(-1, -1, x.shape[2]))
 
 
+def interpolate_clips(x: Tensor, first: Tensor, last: Tensor, steps: int) -> Tensor:
+    """`steps` places at even distances from clip `first` [B] to clip `last` [B], both among them, of x [B, T, D]: [B,
+    steps, D]. Between two clips is their mean, the nearer one weighing more (linear interpolation, `align_corners`)."""
+    gaps = max(steps - 1, 1)
+    way = torch.arange(steps, device=x.device) * (last - first)[:, None]
+    low = first[:, None] + way.div(gaps, rounding_mode="floor")
+    part = (way.remainder(gaps) / gaps).to(x.dtype)[..., None]
+    low, high = (index[..., None].expand(-1, -1, x.shape[2]) for index in (low, torch.minimum(low + 1, last[:, None])))
+    return x.gather(1, low) * (1 - part) + x.gather(1, high) * part
+
+
 class LinearCopies(nn.Module):
     """`copies` linear layers as one batched product, each initialised as `nn.Linear`."""
 

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from ..catalog.phases import UNKNOWN, transitions
 from ..errors import AnnotationError, UnmetNeeds
 from .base import FeatureSet, Head
 
@@ -40,6 +41,8 @@ def unmet(head: Head, data: FeatureSet, *, judging: bool = False, samples: int |
     if needs.labels and not judging:
         known = any(data.caption) or any((values >= 0).any() for values in data.attributes.values())
         lacks += [] if known else ["no sample has attributes or a caption"]
+    if needs.phases and not judging and all(transitions(labels) == UNKNOWN for labels in data.phases):
+        lacks.append("no sample has phases")
     return lacks
 
 

@@ -1,4 +1,4 @@
-"""Which epoch is kept: the one that ranks the validation part best, each seed for itself."""
+"""Which epoch is kept: the one that judges the validation part best, each seed for itself."""
 
 from __future__ import annotations
 
@@ -15,34 +15,34 @@ from .together import Together
 
 
 class Selection:
-    """Judges `val` after every epoch and remembers for each seed the best one: highest Spearman correlation, among
-    equals (and where it is not defined) the lowest squared error."""
+    """Judges `val` after every epoch and remembers for each seed the best one by the head's `quality`: that with the
+    highest Spearman correlation, among equals (and where it is not defined) the lowest squared error."""
 
     def __init__(
         self, val: FeatureSet, rows: Batch, bank: Bank | None, exemplars: Exemplars | None, seeds: list[int]
     ) -> None:
-        self.truth, self.rows, self.exemplars = val.score, rows, exemplars
+        self.val, self.rows, self.exemplars = val, rows, exemplars
         chosen = None if bank is None else np.stack([bank.nearest(val, seed) for seed in seeds])
         self.chosen = None if chosen is None else torch.from_numpy(chosen).to(rows.score.device)
-        self.rho, self.mse = np.full(len(seeds), -np.inf), np.full(len(seeds), np.inf)
+        self.highest, self.lowest = np.full(len(seeds), -np.inf), np.full(len(seeds), np.inf)
         self.epoch = np.zeros(len(seeds), dtype=np.int64)
         self.state: dict[str, Tensor] = {}
 
     def update(self, nets: Together, epoch: int) -> dict[str, np.ndarray]:
         """Look at the networks after `epoch` (from 1). Returns what the history says of it, each [S]."""
         said = judge_all(nets.judge, self.rows, self.exemplars, self.chosen, (nets.count,))
-        scores = said["score"].cpu().double().numpy()
-        rho, mse = spearman(scores, self.truth), ((scores - self.truth) ** 2).mean(axis=1)
-        rank = np.where(np.isnan(rho), -2.0, rho)
-        better = (rank > self.rho) | ((rank == self.rho) & (mse < self.mse))
+        found = nets.head.quality({name: value.cpu().double().numpy() for name, value in said.items()}, self.val)
+        high, low = found.values()
+        high = np.where(np.isnan(high), -2.0, high)
+        better = (high > self.highest) | ((high == self.highest) & (low < self.lowest))
         now = nets.state()
         mask = torch.from_numpy(better).to(self.rows.score.device)
         for name, value in now.items() if better.any() else ():
             old = self.state.get(name, value)
             self.state[name] = torch.where(mask.reshape(-1, *[1] * (value.ndim - 1)), value, old)
-        self.rho, self.mse = np.where(better, rank, self.rho), np.where(better, mse, self.mse)
+        self.highest, self.lowest = np.where(better, high, self.highest), np.where(better, low, self.lowest)
         self.epoch[better] = epoch
-        return {"val_spearman": rho, "val_mse": mse}
+        return found
 
 
 def spearman(scores: np.ndarray, truth: np.ndarray) -> np.ndarray:

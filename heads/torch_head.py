@@ -173,6 +173,15 @@ class TorchHead:
         it, and shapes may depend on values."""
         return {}
 
+    def quality(self, said: Mapping[str, np.ndarray], val: FeatureSet) -> dict[str, np.ndarray]:
+        """How good an epoch is by what `judge` says of `val` ([S, ..., N] by name, of S seeds), for the history, each
+        [S]: the epoch is kept in which the first is highest, and among equals (and where it is NaN) the second lowest.
+        """
+        from .selection import spearman
+
+        scores = said["score"]
+        return {"val_spearman": spearman(scores, val.score), "val_mse": ((scores - val.score) ** 2).mean(axis=1)}
+
     def judgement(self, spec: Spec, said: Mapping[str, Any]) -> Judgement:  # noqa: ARG002
         """The judgement of all samples, from the arrays of `judge` and `further`."""
         return Judgement(said["score"], said.get("spread"))

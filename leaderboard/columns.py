@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .captions import NAMES
-from .labels import label_names
+from .labels import TIOU, label_names
 from .table import Row, Section, head_of
 
 # What a narrow terminal goes without, first to go first, after classes and captions; head, correlation and interval
@@ -145,6 +145,8 @@ def _title(name: str) -> str:
     """Of a column of `label_names`: "position acc.", "BLEU-4", "AIoU@0.5"."""
     if name in NAMES:
         return {"rouge_l": "ROUGE-L", "cider": "CIDEr"}.get(name, name.upper().replace("_", "-"))
+    if name == TIOU:
+        return "tIoU"
     if name.startswith("aiou_"):
         return f"AIoU@0.{name.removeprefix('aiou_').rstrip('0')}"
     return f"{name.removeprefix('accuracy_')} acc."
@@ -153,6 +155,8 @@ def _title(name: str) -> str:
 def _meaning(name: str) -> str:
     if name in NAMES:
         return "of the captions, against one reference each"
+    if name == TIOU:
+        return "mean overlap of the flight, from the second phase to the last, with the true one"
     if name.startswith("aiou_"):
-        return "share of samples whose phases overlap the true ones by at least that much"
+        return "share of samples whose flight, from the second phase to the last, overlaps the true one that much"
     return "share of test samples whose class is right"

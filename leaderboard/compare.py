@@ -12,21 +12,23 @@ from ..errors import SplitError, UsageError
 from .bootstrap import RESAMPLES, interval, resamples
 from .comparison import paired_p
 from .entries import Entry
+from .labels import OVERLAPS, PHASES, TIOU, TRUE, overlaps, reached
 from .runs import Run
 from .table import SAME, Line, lines_of, name_of
 
 SHOWN = 10  # ids in an error
+OF_PHASES = ("aiou_75", TIOU)
 
 
 def compare(a: Sequence[Run], b: Sequence[Run], *, count: int = RESAMPLES, top: int = 10) -> dict[str, Any]:
     """The paired difference of the seed-averaged predictions of `a` and `b`, each the runs of one row of a table.
 
-    `samples` are the `top` test samples on which the predictions differ most. Intervals are 95% percentile intervals
-    over the same resamples of test samples.
+    `samples` are the `top` test samples on which the predictions differ most; `aiou_75` and `tiou` are None where one
+    side finds no phases. Intervals are 95% percentile intervals over the same resamples of test samples.
 
     Raises:
         UsageError: the runs of one side are not one head on one group, or the sides are of different tables.
-        SplitError: the sides were tested on different samples; the ids that differ are named.
+        SplitError: the sides were tested on different samples or phases; the ids that differ are named.
     """
     one, other = _entry(a), _entry(b)
     for name in SAME:
@@ -48,7 +50,8 @@ def compare(a: Sequence[Run], b: Sequence[Run], *, count: int = RESAMPLES, top: 
             "ci_high": high,
             "p": p if np.isfinite(p) else None,
         },
-        "mae": _mae(one, other, count),
+        "mae": _mean(_errors(one) - _errors(other), count),
+        **_phases(one, other, count),
         "samples": _samples(one.judged, other.judged, top),
     }
 
@@ -82,15 +85,49 @@ def _same_samples(one: Entry, other: Entry) -> None:
 
 def _side(line: Line) -> dict[str, Any]:
     names = ("seeds", "spearman", "spearman_averaged", "ci_low", "ci_high", "mae", "flags")
-    return {"name": name_of(line.row), **{name: line.row[name] for name in names}}
+    return {
+        "name": name_of(line.row),
+        **{name: line.row[name] for name in names},
+        **{n: line.row.get(n) for n in OF_PHASES},
+    }
 
 
-def _mae(one: Entry, other: Entry, count: int) -> dict[str, Any]:
-    """Difference of the mean absolute errors over all test samples; negative: `one` is nearer to the truth."""
-    errors = _errors(one) - _errors(other)
-    counts = resamples(len(errors), count, np.random.default_rng(0))
-    low, high = interval(counts @ errors / len(errors))
-    return {"difference": float(errors.mean()), "ci_low": low, "ci_high": high}
+def _mean(differences: np.ndarray, count: int) -> dict[str, Any]:
+    """Mean [N] over all test samples, with its interval. Of absolute errors: negative, the first side is nearer to the
+    truth."""
+    counts = resamples(len(differences), count, np.random.default_rng(0))
+    low, high = interval(counts @ differences / len(differences))
+    return {"difference": float(differences.mean()), "ci_low": low, "ci_high": high}
+
+
+def _phases(one: Entry, other: Entry, count: int) -> dict[str, dict[str, Any] | None]:
+    """Differences of AIoU@0.75 and of the mean tIoU over the test samples whose phases are known; None where a side
+    finds no phases. Every seed is a voter, and every pair of a sample and a seed counts alike, as in the table's mean
+    over seeds."""
+    a, b = _phase_columns(one), _phase_columns(other)
+    if a is None or b is None or not any(a[1]):
+        return dict.fromkeys(OF_PHASES)
+    truth = a[1]
+    unlike = [i for i, mine, theirs in zip(one.judged["id"], truth, b[1], strict=True) if mine != theirs]
+    if unlike:
+        what = f"the true phases of {len(unlike)} test samples differ: {', '.join(map(str, unlike[:SHOWN]))}"
+        raise SplitError(what, hint="compare runs of one version of the labels")
+    known = np.array([text != "" for text in truth])
+    first, second = (overlaps(said, truth)[known] for said, _ in (a, b))
+    hits = [reached(tious, OVERLAPS["aiou_75"]) for tious in (first, second)]
+    return {
+        "aiou_75": _mean(hits[0] - hits[1], count),
+        TIOU: _mean(first.mean(axis=1) - second.mean(axis=1), count),
+    }
+
+
+def _phase_columns(entry: Entry) -> tuple[list[list[str]], list[str]] | None:
+    """What every seed says of all test samples, in the order of `judged`, and what is true."""
+    seeds = [[entry.by_seed[seed][fold].part("test") for fold in entry.folds] for seed in entry.seeds]
+    if any(PHASES not in test for tests in seeds for test in tests):
+        return None
+    said = [[str(text) for test in tests for text in test[PHASES]] for tests in seeds]
+    return said, [str(text) for test in seeds[0] for text in test[TRUE + PHASES]]
 
 
 def _errors(entry: Entry) -> np.ndarray:

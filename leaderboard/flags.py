@@ -18,6 +18,7 @@ MEANINGS = {
     "other-test-set": "tested on other samples than most rows: not compared with them",
 }
 ENDINGS = {
+    "-phases-floor": "its phases overlap the true ones no more than that floor's, which sees no frame",
     "-floor": "does not reach that floor: it has learned nothing that labels and metadata do not give away",
     "-folds": "not all folds of the protocol have been run",
     "-samples-missing": "so many samples have no features: the row is on the others",

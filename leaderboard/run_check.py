@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 
 from ..errors import SplitError, StoreError
-from .labels import CAPTION, CLASS, REFERENCE, TRUE
+from .labels import CAPTION, CLASS, PHASES, REFERENCE, TRUE
 from .runs import Run, RunKey, json_text
 from .table import SAME
 
 PARTS = ("val", "oof", "test")
 ONE_TABLE = ("folds", "groups", "average", "pooled", "target_kind")  # with another value the table would not be one
+FRAMES = r"\d{1,6} \d{1,6}"  # of a cell of phases
 SHOWN = 10  # ids in a message
 
 
@@ -110,7 +111,8 @@ def check_predictions(run: Run) -> None:
     unknown = sorted(set(rows["part"]) - set(PARTS))
     if unknown:
         raise StoreError(f"unknown part '{unknown[0]}'", file=path, field="part", hint=f"known: {', '.join(PARTS)}")
-    pairs = {name: TRUE + name.removeprefix(CLASS) for name in rows if name.startswith(CLASS)} | {CAPTION: REFERENCE}
+    pairs = {name: TRUE + name.removeprefix(CLASS) for name in rows if name.startswith(CLASS)}
+    pairs |= {CAPTION: REFERENCE, PHASES: TRUE + PHASES}
     for name, true in pairs.items():
         if name in rows and true not in rows:
             raise StoreError(f"no column '{true}' beside '{name}'", file=path, field=true)
@@ -125,6 +127,12 @@ def check_predictions(run: Run) -> None:
         if len(wrong):
             sample = wrong["id"].iloc[0]
             raise StoreError(f"is not finite: {wrong[name].iloc[0]}", file=path, sample=sample, field=name)
+    for name in (PHASES, TRUE + PHASES) if PHASES in rows else ():
+        form = FRAMES if name == PHASES else f"({FRAMES})?"
+        wrong = test.loc[~test[name].str.fullmatch(form)]
+        if len(wrong):
+            what = f"not two frames with a blank between: {_short(wrong[name].iloc[0])}"
+            raise StoreError(what, file=path, sample=wrong["id"].iloc[0], field=name)
 
 
 def table_of(run: Run) -> tuple[str, ...]:

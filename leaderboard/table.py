@@ -20,6 +20,7 @@ from ..errors import StoreError
 from .bootstrap import RESAMPLES, bootstrap_spearman, interval
 from .comparison import holm_matrix, letters, p_best, paired_p
 from .entries import Entry, combine, deviation, finite
+from .labels import TIOU
 from .metrics import average, average_array
 from .runs import Run
 
@@ -286,19 +287,26 @@ def _flag_fingerprints(section: Section) -> None:
 
 def _flag_below_floors(section: Section) -> None:
     """Rows that do not reach the best floor with as many labels have learned nothing that labels and metadata do not
-    give away."""
-    floors = [row for row in section.rows if row["floor"] and row["head"] != "random" and main(row) is not None]
-    for row in section.rows:
+    give away: of the score, and where a head finds phases, of those."""
+    floors = [row for row in section.rows if row["floor"] and row["head"] != "random"]
+    for row in (row for row in section.rows if not row["floor"]):
         rivals = [floor for floor in floors if floor["labelled"] == row["labelled"]]
-        best = max(rivals, key=lambda floor: main(floor) or 0.0, default=None)
-        mine = main(row)
-        if best is not None and not row["floor"] and (mine is None or mine <= (main(best) or 0.0)):
-            row["flags"].append(f"below-{best['head']}-floor")
+        for value, name in ((main, "floor"), (_phases, "phases-floor")):
+            known = {floor["head"]: of for floor in rivals if (of := value(floor)) is not None}
+            best, mine = max(known, key=known.__getitem__, default=None), value(row)
+            if best is None or (mine is None and value is _phases):  # a head that finds no phases
+                continue
+            if mine is None or mine <= known[best]:
+                row["flags"].append(f"below-{best}-{name}")
 
 
 def main(row: Row) -> float | None:
     """What rows are ranked by: accuracy of a binary target, else Spearman."""
     return row["accuracy"] if row.get("accuracy") is not None else row["spearman"]
+
+
+def _phases(row: Row) -> float | None:
+    return row.get(TIOU)
 
 
 def _key(run: Run) -> tuple:
@@ -308,4 +316,4 @@ def _key(run: Run) -> tuple:
 
 def _order(row: Row) -> tuple:
     value = main(row)
-    return (value is None, -(value or 0.0), row["head"], row["features"], row["digest"])
+    return (value is None, -(value or 0.0), -(_phases(row) or 0.0), row["head"], row["features"], row["digest"])

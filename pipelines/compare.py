@@ -10,6 +10,8 @@ from .console import Console
 from .settings import place
 from .verb import Json, Quiet, Runs
 
+PHASES = {"aiou_75": "AIoU@0.75", "tiou": "tIoU"}
+
 
 def compare(
     first: Annotated[
@@ -44,7 +46,9 @@ def _text(found: dict[str, Any]) -> str:
     for letter, side in (("a", a), ("b", b)):
         said = "undefined" if side["spearman"] is None else f"{side['spearman']:.3f}"
         flags = f", {', '.join(side['flags'])}" if side["flags"] else ""
-        lines.append(f"{letter}: {side['name']}, seeds {side['seeds']}, Spearman {said}, MAE {side['mae']:.2f}{flags}")
+        phases = "".join(f", {title} {side[name]:.3f}" for name, title in PHASES.items() if side[name] is not None)
+        numbers = f"Spearman {said}, MAE {side['mae']:.2f}{phases}"
+        lines.append(f"{letter}: {side['name']}, seeds {side['seeds']}, {numbers}{flags}")
     if rho["difference"] is None or rho["ci_low"] is None or rho["p"] is None:
         lines.append("Spearman a - b: not defined")
     else:
@@ -53,6 +57,10 @@ def _text(found: dict[str, Any]) -> str:
         lines.append(f"Spearman a - b: {rho['difference']:+.3f} {span}, p = {rho['p']:.2g}: {verdict}")
     span = "" if mae["ci_low"] is None else f" [{mae['ci_low']:+.2f}, {mae['ci_high']:+.2f}]"
     lines.append(f"MAE a - b: {mae['difference']:+.2f}{span}")
+    for name, title in PHASES.items():
+        if (said := found[name]) is not None:
+            span = f"[{said['ci_low']:+.3f}, {said['ci_high']:+.3f}]"
+            lines.append(f"{title} a - b: {said['difference']:+.3f} {span}")
     lines.append("differences are of seed-averaged predictions, intervals 95%, paired bootstrap over test samples")
     if found["samples"]:
         lines += ["", f"{'sample':20} {'true':>9} {'a':>9} {'b':>9}  nearer"]

@@ -12,6 +12,7 @@ import numpy as np
 
 from .. import heads as heads_room
 from ..catalog.base import PAPER
+from ..catalog.phases import transitions_of
 from ..catalog.protocols import holdout, label_subset
 from ..heads.base import FeatureSet, Fitted, Judgement
 from ..heads.folds import inner_folds
@@ -176,4 +177,5 @@ def _prediction(part: str, data: FeatureSet, judged: Judgement) -> Prediction:
 
 
 def _labels(data: FeatureSet, judged: Judgement) -> dict[str, list[str]]:
-    return label_columns(judged.attributes, judged.captions, data.attributes, data.caption)
+    true = None if judged.phases is None else transitions_of(data.phases)
+    return label_columns(judged.attributes, judged.captions, data.attributes, data.caption, judged.phases, true)

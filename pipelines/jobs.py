@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import heads as heads_room
 from ..catalog.base import PAPER, Dataset, Fold, Protocol, Range, Target
+from ..catalog.phases import UNKNOWN, transitions
 from ..errors import MissingExtra, StoreError, UnknownName, UnmetNeeds, UsageError
 from ..heads.base import FeatureSet, Head
 from ..leaderboard.runs import RunKey
@@ -91,6 +92,14 @@ class Job:
         stated = None if self.range_source == "train" else self.range  # that of train differs from fold to fold
         return hashlib.sha256(json.dumps([parts, labels, stated]).encode()).hexdigest()[:16]
 
+    @cached_property
+    def _phases_digest(self) -> str:
+        """Changes with the phases of any sample of the group's folds; "" where none are known."""
+        ids = {i for fold in folds_of(self.protocol, self.fold.group) for i in (*fold.train, *fold.test)}
+        found = ((i, transitions(labels)) for i, labels in zip(self.data.ids, self.data.phases, strict=True))
+        known = sorted((i, pair) for i, pair in found if i in ids and pair != UNKNOWN)
+        return hashlib.sha256(json.dumps(known).encode()).hexdigest()[:16] if known else ""
+
     def key(self, seed: int) -> RunKey:
         """The run of one seed."""
         identity = {
@@ -103,6 +112,8 @@ class Job:
             identity["labelled"] = self.labelled
         if self.unjudged:
             identity["unjudged"] = list(self.unjudged)
+        if "phases" in self.head.needs.gives and self._phases_digest:
+            identity["phases"] = self._phases_digest
         names = tuple(by_stream(self.stores))
         where = (self.dataset.name, self.protocol.name, self.target.name, self.fold.group)
         return RunKey(*where, names, self.head.name, identity, self.index, seed)

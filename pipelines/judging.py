@@ -14,7 +14,7 @@ from ..errors import DataError, StoreError, UnmetNeeds, UsageError, VideoError
 from ..extract.engine import Done, Failed, extract
 from ..extract.precision import choose
 from ..heads import has_head, load_head, unmet
-from ..heads.base import FeatureSet, Ragged
+from ..heads.base import FeatureSet, Judgement, Ragged
 from ..leaderboard.conformal import LEVEL, bounds
 from ..leaderboard.entries import interval_factor
 from ..leaderboard.runs import Run
@@ -106,6 +106,7 @@ def judge_media(
                 "head": info["head"],
                 "attributes": _classes([one.attributes for one in judgements], k),
                 "caption": judgements[0].captions[k] if judgements[0].captions else None,
+                "phases": _phases(judgements, k),
                 "run_ids": [run.info["run_id"] for run in runs],
                 "clips": 0 if done is None else len(done.features),
                 "frames_decoded": 0 if done is None else done.decoded,
@@ -124,6 +125,12 @@ def _classes(tables: Sequence[Mapping[str, np.ndarray]], row: int) -> dict[str, 
         mean = np.mean([table[name][row] for table in tables], axis=0)
         found[name] = {"class": int(mean.argmax()), "probability": float(mean.max())}
     return found
+
+
+def _phases(judgements: Sequence[Judgement], row: int) -> list[int] | None:
+    """Where the second and the last phase begin among 96 frames: the medians of what the runs say of one sample."""
+    said = [one.phases[row] for one in judgements if one.phases is not None]
+    return np.quantile(said, 0.5, axis=0, method="lower").astype(int).tolist() if said else None
 
 
 def _one_head(runs: Sequence[Run]) -> Mapping[str, Any]:

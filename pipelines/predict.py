@@ -65,6 +65,8 @@ def _line(row: dict[str, Any]) -> str:
         text += f", {row['level']:.0%} interval [{row['interval'][0]:.2f}, {row['interval'][1]:.2f}]"
     for name, said in row["attributes"].items():
         text += f", {name} {said['class']} ({said['probability']:.0%})"
+    if row["phases"]:
+        text += ", phases begin at {} and {} of 96".format(*row["phases"])
     if row["caption"]:
         text += f', "{row["caption"]}"'
     return text + f" ({row['head']}, {row['clips']} clips)"

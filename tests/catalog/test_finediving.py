@@ -8,8 +8,8 @@ import pytest
 
 from aqa import catalog
 from aqa.catalog.check import check
-from aqa.catalog.finediving import transitions
 from aqa.catalog.frames import images
+from aqa.catalog.phases import transitions
 from aqa.errors import AnnotationError, SplitError
 
 # The files are under an agreement. These are made up in their layout, with the label runs that are documented.
@@ -47,34 +47,6 @@ def tiny(dump):
         dump(folder / "test_split.pkl", [("01", 1)])
 
     return write
-
-
-@pytest.mark.parametrize(
-    ("labels", "st", "ed"),
-    [
-        (runs((4, 3), (25, 32), (36, 50)), 4, 40),
-        (runs((4, 12), (25, 36), (36, 41)), 13, 52),
-        (runs((1, 96), (2, 1)), 95, 95),  # 97 frames: the one with the last label is taken
-        (runs((1, 10), (2, 10), (1, 10), (3, 66)), 10, 30),  # a label that recurs counts where it first appears
-        (runs((1, 10), (3, 10), (2, 10), (3, 66)), 10, 20),  # also the last one: 2 is the last to appear
-        (runs((1, 1), (2, 1), (3, 1)), 48, 95),  # three frames: index int(i * 2 / 95) is 1 from i = 48, 2 at 95
-        ([7, 7, 9, 9], 64, 64),
-    ],
-)
-def test_transitions(labels: list[int] | np.ndarray, st: int, ed: int):
-    assert transitions(labels) == (st, ed)
-
-
-def test_transitions_among_other_numbers_of_frames():
-    labels = runs((4, 3), (25, 32), (36, 50))
-    assert transitions(labels, n=85) == (3, 35)
-    assert transitions(labels, n=17) == (1, 7)
-
-
-@pytest.mark.parametrize("labels", [[], [3, 3, 3]])
-def test_no_transition(labels: list[int]):
-    with pytest.raises(AnnotationError, match="no transition"):
-        transitions(labels)
 
 
 @pytest.mark.parametrize("place", ["Annotations", "FineDiving/Annotations", "."])

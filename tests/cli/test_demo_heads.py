@@ -30,6 +30,9 @@ SMALL = {
     "hgcn.epochs": 30,
     "cofinal.epochs": 30,
     "tpt.epochs": 60,
+    "segment.epochs": 2,
+    "segment.hidden": 16,
+    "psnet.epochs": 2,
     "stack.members": "ridge+lightgbm",
 }
 
@@ -53,7 +56,7 @@ def predictions(tmp_path_factory: pytest.TempPathFactory, value) -> dict[str, pd
 @pytest.mark.slow
 def test_every_head_beats_mean_and_difficulty(predictions: dict[str, pd.DataFrame]):
     floors = {"mean", "difficulty", "metadata", "group-mean", "random"}
-    heads = sorted(predictions.keys() - floors)
+    heads = sorted(predictions.keys() - floors - {"segment", "psnet"})  # these learn phases and say the mean score
     assert {"ridge", "mlp", "mtl", "usdl", "musdl", "dae", "dae-mt", "dae-musdl", "dae-core", "core"} <= set(heads)
     assert {"gdlt", "t2cr", "hgcn", "attention", "cofinal", "tpt"} <= set(heads)
     truth = predictions["mean"]["truth"]

@@ -36,6 +36,8 @@ GRADIENT_HEADS: list[tuple[str, dict[str, str]]] = [
     ("hgcn", {"groups": "2", "crop": "3"}),
     ("cofinal", {"hidden": "64", "dropout": "0.2", "crop": "3", "heads": "2", "negative": "yes"}),
     ("tpt", {"hidden": "64", "votes": "3", "parts": "3"}),
+    ("segment", {"hidden": "8"}),
+    ("psnet", {"hidden": "16", "lr": "1e-4"}),
 ]
 
 
@@ -127,7 +129,8 @@ def triplets() -> Callable[..., float]:
 
 @pytest.fixture
 def dives() -> Callable[..., FeatureSet]:
-    """`count` samples with seven judges, whose score, mark times difficulty, their 1 to `clips` clips can tell."""
+    """`count` samples with seven judges, whose score, mark times difficulty, their 1 to `clips` clips can tell, and
+    phases, which they cannot."""
 
     def make(count: int, seed: int = 0, *, clips: int = 4, width: int = 12, prefix: str = "dive") -> FeatureSet:
         draw = np.random.default_rng([seed, 3])
@@ -157,6 +160,9 @@ def dives() -> Callable[..., FeatureSet]:
                 "group": np.searchsorted(["107B", "207C", "407C"], kind),
                 "quality": np.searchsorted([-1.0, 0.0, 1.0], quality),
             },
+            phases=tuple(
+                (1,) * (10 + k % 9) + (12,) * (20 + k % 5) + (36,) * (20 if k % 9 < 8 else 0) for k in range(count)
+            ),  # of every ninth they are not known
         )
 
     return make

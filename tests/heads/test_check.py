@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
+from aqa.catalog.phases import transitions_of
 from aqa.errors import UnknownName
 from aqa.heads import FeatureSet, Judgement, Needs, make_head
 from aqa.heads.check import check_head
@@ -162,6 +163,43 @@ class Mirror(Knn):
         return super().judge(model, x, replace(data, ids=("?",) * len(data)))
 
 
+@dataclass(frozen=True)
+class Segments(Ridge):
+    """Gives phases, which begin at the same frames for all."""
+
+    needs: ClassVar[Needs] = replace(Ridge.needs, gives=("phases",))
+
+    def judge(self, model: Any, x: np.ndarray, data: FeatureSet) -> Judgement:
+        return replace(super().judge(model, x, data), phases=self.phases(data))
+
+    def phases(self, data: FeatureSet) -> np.ndarray:
+        return np.tile([28, 62], (len(data), 1))
+
+
+@dataclass(frozen=True)
+class Told(Segments):
+    """Takes the phases from the truth, where there is one."""
+
+    def phases(self, data: FeatureSet) -> np.ndarray:
+        return np.array([[20 + (len(labels) > 0), 62] for labels in data.phases])
+
+
+@dataclass(frozen=True)
+class InTurn(Segments):
+    """Phases by the place in the queue."""
+
+    def phases(self, data: FeatureSet) -> np.ndarray:
+        return np.stack([1 + 4 * np.arange(len(data)), np.full(len(data), 62)], axis=1)
+
+
+@dataclass(frozen=True)
+class Crossed(Segments):
+    """Ends before it begins."""
+
+    def phases(self, data: FeatureSet) -> np.ndarray:
+        return super().phases(data)[:, ::-1]
+
+
 class Bare(Ridge):
     pass
 
@@ -169,6 +207,7 @@ class Bare(Ridge):
 def test_a_head_that_keeps_the_contract_passes() -> None:
     check_head(Good())
     check_head("ridge")
+    check_head(Segments())
 
 
 @pytest.mark.parametrize(
@@ -189,6 +228,9 @@ def test_a_head_that_keeps_the_contract_passes() -> None:
         (Greedy(), "difficulty for one sample.* does not raise UnmetNeeds"),
         (Careless(), "stream of another name raises KeyError"),
         (Mirror(), "compared with itself"),
+        (Told(), "looks at the truth"),
+        (InTurn(), "the order changes"),
+        (Crossed(), "0 < st < ed < 96"),
         (Bare(), "no docstring"),
     ],
     ids=lambda value: type(value).__name__ if not isinstance(value, str) else "",
@@ -219,6 +261,10 @@ def test_synthetic_data_has_what_the_needs_ask_for() -> None:
     assert data.judges.shape == (10, 7)
     names = [name for name, _ in lacking(data, needs)]
     assert len(names) == 8
+    assert "phases" in [name for name, _ in lacking(data, replace(needs, phases=True))]
+    found = transitions_of(data.phases)
+    assert (found[:, 0] > 0).all()
+    assert len(set(map(tuple, found.tolist()))) > 2
     bare = stranger(data, needs)
     assert np.isnan(bare.score).all()
     assert np.isfinite(bare.difficulty).all()

@@ -125,3 +125,41 @@ def test_floors_of_mtl_aqa(mtl_aqa: tuple[FeatureSet, FeatureSet], name: str, rh
 def test_the_mean_floor_of_mtl_aqa(mtl_aqa: tuple[FeatureSet, FeatureSet]) -> None:
     train, test = mtl_aqa
     assert np.mean((judged("mean", train, test) - test.score) ** 2) == pytest.approx(329.8, abs=0.05)
+
+
+def phased(*spans: tuple[int, int] | None) -> tuple[tuple[int, ...], ...]:
+    """Labels of 96 frames whose second and last phase begin at these frames; None: unknown."""
+    return tuple(() if s is None else (1,) * s[0] + (12,) * (s[1] - s[0]) + (36,) * (96 - s[1]) for s in spans)
+
+
+def transitions(name: str, train: FeatureSet, query: FeatureSet = QUERY) -> list[list[int]] | None:
+    found = make_head(name).fit(train, None, seeds=[0], device="cpu")[0].predict(query).phases
+    return None if found is None else found.tolist()
+
+
+def test_phases_of_floors_are_medians_of_train() -> None:
+    train = replace(TRAIN, phases=phased((10, 80), (20, 60), (31, 61), (40, 70)))
+    # of four the second smallest, st and ed each for itself; of two the smaller; 999Z and "" are no kinds of train
+    assert transitions("mean", train) == [[20, 61]] * 4
+    for name in ("group-mean", "metadata"):
+        assert transitions(name, train) == [[10, 60], [10, 60], [20, 61], [20, 61]]
+    some = replace(train, phases=phased(None, (20, 60), (30, 50), None))
+    assert transitions("group-mean", some) == [[20, 60], [20, 60], [20, 50], [20, 50]]
+    unknown = replace(train, kind=("", "", "407C", "407C"))
+    assert transitions("group-mean", unknown)[3] == [20, 61]  # pyright: ignore[reportOptionalSubscript]
+
+
+@pytest.mark.parametrize("name", ["mean", "group-mean", "metadata"])
+def test_floors_without_phases_in_train_say_none(name: str, tmp_path: Path) -> None:
+    assert transitions(name, TRAIN) is None
+    assert transitions(name, replace(TRAIN, phases=((1, 2),) * 4)) is None
+    fitted = make_head(name).fit(replace(TRAIN, phases=phased(*[(20, 60)] * 4)), None, seeds=[0], device="cpu")[0]
+    fitted.save(tmp_path)
+    np.testing.assert_array_equal(load_head(tmp_path).predict(QUERY).phases, fitted.predict(QUERY).phases)
+    assert fitted.predict(QUERY.take([])).phases.shape == (0, 2)  # pyright: ignore[reportOptionalMemberAccess]
+
+
+def test_floors_that_know_no_phases_say_none() -> None:
+    train = replace(TRAIN, phases=phased(*[(20, 60)] * 4))
+    assert transitions("difficulty", train) is None
+    assert transitions("random", train) is None

@@ -13,6 +13,7 @@ from aqa.heads.layers import (
     MaskedBatchNorm,
     TransformerLayer,
     crop_clips,
+    interpolate_clips,
     mean_clips,
     resample_clips,
 )
@@ -50,6 +51,28 @@ def test_resampled_clips_are_the_nearest_at_even_distances(padded: tuple[torch.T
             assert sorted(set(picked)) == list(range(len(rows)))  # all are there
         if clips == len(rows):
             assert torch.equal(chosen, rows)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 5, 10, 96])
+def test_interpolated_clips_are_torchs_between_any_two(steps: int):
+    x = torch.randn(6, 12, 3, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
+    first, last = torch.tensor([0, 0, 3, 5, 11, 2]), torch.tensor([11, 6, 9, 5, 11, 3])
+    found = interpolate_clips(x, first, last, steps)
+    assert found.shape == (6, steps, 3)
+    for sample, a, b, got in zip(x, first, last, found, strict=True):
+        part = sample[a : b + 1].T[None]
+        wanted = nn.functional.interpolate(part, size=steps, mode="linear", align_corners=True)[0].T
+        assert torch.allclose(got, wanted, atol=1e-12)
+    whole = interpolate_clips(x, first * 0, first * 0 + 11, 12)
+    assert torch.equal(whole, x)  # as many as there are: the sample itself
+
+
+def test_clips_outside_of_the_two_do_not_count_when_interpolated():
+    x = torch.randn(2, 9, 3, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
+    first, last = torch.tensor([2, 0]), torch.tensor([5, 3])
+    other = x.clone()
+    other[0, :2], other[0, 6:], other[1, 4:] = 1e30, -1e30, float("nan")
+    assert torch.equal(interpolate_clips(x, first, last, 7), interpolate_clips(other, first, last, 7))
 
 
 def test_batch_norm_is_torchs_on_the_clips_that_are_there(padded: tuple[torch.Tensor, torch.Tensor]):

@@ -18,7 +18,7 @@ class Demanding:
     """Needs everything."""
 
     name: ClassVar[str] = "demanding"
-    needs: ClassVar[Needs] = Needs(2, 1, 4, difficulty=True, judges=True, kind=True)
+    needs: ClassVar[Needs] = Needs(2, 1, 4, difficulty=True, judges=True, kind=True, phases=True)
 
     fit = load = None
 
@@ -77,6 +77,8 @@ def test_each_thing_that_is_missing_is_said_in_words() -> None:
     assert said(replace(DATA, difficulty=np.zeros(0))) == [
         "the difficulty is unknown for 6 of 6 samples: s-000, s-001, s-002 and 3 more"
     ]
+    assert said(replace(DATA, phases=((1, 2), (3,), (), (1, 1, 2), (1, -2, 3), (5, 5, 6)))) == ["no sample has phases"]
+    assert said(replace(DATA, phases=((1, 2, 3), *((),) * 5))) == []
     assert said(replace(DATA, kind=())) == []  # groups stand in
     assert len(said(replace(DATA, kind=(), group=()))) == 1
 

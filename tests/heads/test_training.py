@@ -37,7 +37,8 @@ def test_seeds_trained_together_become_what_they_become_alone(
     for seed, one in zip(seeds, beside, strict=True):
         (alone,) = fit(head, train, val, seeds=[seed], dtype=dtype)
         for what in ("seed", "epoch", "epochs", "selected_on", "parameters"):
-            assert one.info[what] == alone.info[what], what
+            if what != "epoch" or dtype == torch.float64 or "phases" not in head.needs.gives:  # a frame is whole
+                assert one.info[what] == alone.info[what], what
         assert one.info["seed"] == seed
         assert one.info["loss"] == pytest.approx(alone.info["loss"], rel=tolerance)
         # The bias of a key changes nothing, so its gradient is rounding, which Adam makes steps of: in single precision

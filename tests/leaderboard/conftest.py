@@ -12,6 +12,22 @@ from aqa.leaderboard.runs import Prediction, Run, RunKey, write_run
 MakeRun = Callable[..., Run]
 
 
+def with_phases(run: Run, *, late: int = 0, of: int = 2) -> Run:
+    """`run`, which says of every `of`-th test sample that its flight begins `late` frames after it does; 20 to 40 long,
+    of every tenth sample it is not known."""
+    rows = run.predictions
+    begins = [20 + k % 7 for k in range(len(rows))]
+    truth = [(st, st + 20 + k % 21) for k, st in enumerate(begins)]
+    rows["phases"] = [f"{st + late * (k % of == 0)} {ed}" for k, (st, ed) in enumerate(truth)]
+    rows["true phases"] = ["" if k % 10 == 9 else f"{st} {ed}" for k, (st, ed) in enumerate(truth)]
+    return run
+
+
+@pytest.fixture(name="with_phases")
+def with_phases_fixture() -> Callable[..., Run]:
+    return with_phases
+
+
 @pytest.fixture
 def make_run(tmp_path: Path) -> MakeRun:
     """Write a run of a made-up head: `noise` is the sd of its error on `n` test samples a fold and `held` of train."""

@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from aqa.errors import SplitError, UsageError
@@ -92,3 +93,50 @@ def test_a_seed_without_all_folds_is_refused(make_run: MakeRun):
     runs = [make_run(fold=0, seed=0, folds=2), make_run(fold=1, seed=1, folds=2)]
     with pytest.raises(UsageError, match="no seed of ridge has all its folds"):
         compare(runs, [make_run("b")])
+
+
+def test_phases_are_compared_sample_by_sample_where_both_sides_find_them(make_run: MakeRun, with_phases: MakeRun):
+    good = [with_phases(make_run("good", seed=seed), late=3 * seed) for seed in range(2)]
+    bad = [with_phases(make_run("bad", seed=seed), late=14) for seed in range(2)]
+    whole = compare(good, bad, count=2000)
+    found = whole["aiou_75"]
+    a, b = ([run.part("test") for run in side] for side in (good, bad))
+
+    def hits(tests: list[pd.DataFrame], least: float | None = 0.75) -> list[float]:
+        """Of every sample with known phases the share of seeds whose span, shortened by `late`, is three quarters, or
+        the mean of what is left of it."""
+        shares = []
+        for rows in zip(*(test[["phases", "true phases"]].itertuples(index=False) for test in tests), strict=True):
+            spans = [[[int(n) for n in text.split()] for text in row] for row in rows if row[1]]
+            if spans:
+                parts = np.array([(said[1] - said[0]) / (true[1] - true[0]) for said, true in spans])
+                shares.append((parts if least is None else parts >= least).mean())
+        return shares
+
+    first, second = hits(a), hits(b)
+    assert len(first) == 36
+    assert found["difference"] == pytest.approx(np.mean(first) - np.mean(second))
+    assert 0 < found["ci_low"] < found["difference"] < found["ci_high"]
+    mean = np.mean(hits(a, None)) - np.mean(hits(b, None))
+    assert whole["tiou"]["difference"] == pytest.approx(mean)
+    assert 0 < whole["tiou"]["ci_low"] < mean < whole["tiou"]["ci_high"]
+    again = compare(bad, good, count=2000)["aiou_75"]
+    assert (again["difference"], again["ci_low"]) == pytest.approx((-found["difference"], -found["ci_high"]))
+    same = compare(good, good, count=200)
+    assert same["aiou_75"] == {"difference": 0, "ci_low": 0, "ci_high": 0}
+    assert (same["a"]["aiou_75"], same["a"]["tiou"]) == pytest.approx((np.mean(first), np.mean(hits(a, None))))
+    assert compare(good, [make_run("plain")], count=200)["aiou_75"] is None
+
+
+def test_other_true_phases_are_refused_and_named(make_run: MakeRun, with_phases: MakeRun):
+    other = with_phases(make_run("b"))
+    other.predictions.loc[3, "true phases"] = "1 90"
+    with pytest.raises(SplitError, match=r"the true phases of 1 test samples differ: s-0-03"):
+        compare([with_phases(make_run("a"))], [other], count=200)
+
+
+def test_phases_that_nobody_knows_are_not_compared(make_run: MakeRun, with_phases: MakeRun):
+    sides = [with_phases(make_run(head)) for head in "ab"]
+    for run in sides:
+        run.predictions["true phases"] = ""
+    assert compare(*([run] for run in sides), count=200)["aiou_75"] is None

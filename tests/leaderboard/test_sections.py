@@ -16,6 +16,7 @@ from aqa.errors import StoreError
 from aqa.leaderboard import formats, table
 from aqa.leaderboard.columns import columns_of, note_of
 from aqa.leaderboard.conformal import factor
+from aqa.leaderboard.flags import meaning
 from aqa.leaderboard.page.ranking import learning
 from aqa.leaderboard.runs import Run, iter_runs
 
@@ -88,6 +89,28 @@ def test_a_row_that_does_not_reach_the_best_floor_is_flagged(make_run: MakeRun):
     assert not [flag for head in ("good", "metadata", "difficulty") for flag in flags[head] if "floor" in flag]
     lucky = [make_run("random", noise=1.0, floor=True), make_run("worse", noise=90.0)]
     assert not [flag for row in one(lucky).rows for flag in row["flags"] if flag.startswith("below")]
+
+
+def test_phases_are_held_against_the_floors_that_give_them(make_run: MakeRun, with_phases: MakeRun):
+    plain = make_run("svr", noise=3.0)
+    runs = [
+        with_phases(make_run("tsa", noise=4.0)),
+        with_phases(make_run("hasty", noise=4.5), late=18, of=1),
+        with_phases(make_run("mean", floor=True), late=18),
+        with_phases(make_run("group-mean", noise=9.0, floor=True), late=12),
+        plain,
+        make_run("random", noise=90.0, floor=True),
+    ]
+    rows = {row["head"]: row for row in one(runs).rows}
+    assert rows["hasty"]["aiou_75"] < rows["mean"]["aiou_75"] == rows["group-mean"]["aiou_75"] < rows["tsa"]["aiou_75"]
+    assert rows["tsa"]["aiou_75"] == 1
+    assert "aiou_75" not in rows["svr"]
+    flags = {head: [flag for flag in row["flags"] if "floor" in flag] for head, row in rows.items()}
+    assert flags.pop("hasty") == ["below-group-mean-phases-floor"]
+    assert not any(flags.values())
+    assert "sees no frame" in meaning("below-mean-phases-floor")
+    (alone,) = one([plain]).rows
+    assert not [name for name in alone if "aiou" in name]
 
 
 def streams(text: str) -> dict[str, Any]:

@@ -102,9 +102,9 @@ def shorter(text: str) -> str:
     return "\n".join(line.rsplit(",", 1)[0] for line in text.splitlines())
 
 
-def wider(text: str, name: str) -> str:
+def wider(text: str, name: str, cell: str = "1") -> str:
     header, *lines = text.splitlines()
-    return "\n".join([f"{header},{name}", *(f"{line},1" for line in lines)])
+    return "\n".join([f"{header},{name}", *(f"{line},{cell}" for line in lines)])
 
 
 DAMAGED_ROWS = [
@@ -120,6 +120,10 @@ DAMAGED_ROWS = [
     (lambda text: text + "x,test,1.0,viel,,,,\n", "cannot be read"),
     (lambda text: wider(text, "class dive"), "no column 'true dive'"),
     (lambda text: wider(text, "caption"), "no column 'reference'"),
+    (lambda text: wider(text, "phases", "28 62"), "no column 'true phases'"),
+    (lambda text: wider(wider(text, "true phases", "28 62"), "phases", ""), "not two frames.*''.*field phases"),
+    (lambda text: wider(wider(text, "true phases", "28"), "phases", "28 62"), "not two frames.*field true phases"),
+    (lambda text: wider(wider(text, "true phases", ""), "phases", "28 nan"), "not two frames.*'28 nan'"),
 ]
 
 
