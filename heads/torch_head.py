@@ -115,6 +115,7 @@ class TorchHead:
     needs: ClassVar[Needs]
     pool: ClassVar[Literal["mean", "none"]] = "none"  # mean: only the mean of a sample's clips is looked at
     published: ClassVar[Published] = {}  # the settings of `--protocol paper`
+    records: ClassVar[bool] = True  # steps that come often are recorded; see `traced.py`
 
     epochs: int = 100
     batch: int = 8

@@ -122,7 +122,7 @@ def record(
     """(seeds, batch size) -> the step, for the sizes that come often enough to be worth recording."""
     found = {}
     for size, count in batch_sizes(head, train.rows.labelled).items():
-        if not (head.needs.together and count * head.epochs >= RECORD):
+        if not (head.records and head.needs.together and count * head.epochs >= RECORD):
             continue
         for seeds in {len(group) for group in groups}:
             nets, draws = Together(head, spec, range(seeds), device, dtype), Draws(range(seeds), train.rows.score)
