@@ -9,6 +9,7 @@ that are not here are left out, and said. `--tables` fits nothing and writes the
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import re
 import subprocess
@@ -23,6 +24,7 @@ SHARED = Path(os.environ.get("AQA_SHARED", ROOT.parent / "shared")) / "data"
 # The defaults of these are those of papers with a thousand samples and a GPU; the embedded set has 144 to train on.
 SEQUENCES = ("mtl", "core", "dae-core", "gdlt", "cofinal", "tpt", "t2cr", "hgcn", "attention", "segment", "psnet")
 SEMI = ("s4aqa", "s4aqa-supervised", "pseudo-label", "vat", "mean-teacher")
+SHARES = ("0.1", "0.2", "0.3", "0.4", "0.5", "1")
 SMALL = (
     *("mlp.hidden=256", "mtl.hidden=256", "mtl.caption_hidden=64", "segment.hidden=32"),
     *(f"{head}.epochs=30" for head in SEQUENCES),
@@ -46,8 +48,9 @@ def demo(place: list[str], seeds: str) -> bool:
     fit = ["fit", "demo", *place, "--features", "c3d", "--seeds", seeds]
     ok &= aqa(*fit, "--head", "all", *with_settings(SMALL))
     heads = [word for head in (*SEMI, "ridge", "dae-mt", "difficulty") for word in ("--head", head)]
-    for share in ("0.1", "0.2", "0.3", "0.4", "0.5"):  # 1 is among all heads
-        ok &= aqa(*fit, *heads, *with_settings(SMALL[-len(SEMI) :]), "--labelled", share)
+    few = [*fit[:2], *place[:3], f"{place[3]}-few", *fit[6:]]
+    for share in SHARES:
+        ok &= aqa(*few, *heads, *with_settings(SMALL[-len(SEMI) :]), "--labelled", share)
     return ok
 
 
@@ -69,19 +72,39 @@ def ui_prmd(place: list[str], seeds: str) -> bool:
 SETS = {"demo": demo, "unlv-dive": unlv_dive, "ui-prmd": ui_prmd}
 
 
+def leaderboard(dataset: str, runs: str, *words: str) -> str:
+    command = [sys.executable, "-m", "aqa", "leaderboard", dataset, "--runs", runs, *words]
+    return subprocess.run(command, cwd=ROOT.parent, check=True, capture_output=True, text=True).stdout
+
+
 def tables(dataset: str, runs: str) -> None:
     """Put the tables of `dataset` between its marks in docs/results.md."""
-    words = [sys.executable, "-m", "aqa", "leaderboard", dataset, "--runs", runs, "--format", "md"]
-    text = subprocess.run(words, cwd=ROOT.parent, check=True, capture_output=True, text=True).stdout
-    parts = re.split(r"(?m)^(?=### )", text)
+    parts = re.split(r"(?m)^(?=### )", leaderboard(dataset, runs, "--format", "md"))
     # of a set with groups the averages are enough here
     wanted = [part for part in parts if "· average" in part.split("\n")[0]] or [part for part in parts if part.strip()]
-    begin, end = f"<!-- study: {dataset} -->", f"<!-- end: {dataset} -->"
+    between(dataset, "\n\n".join(part.rstrip() for part in wanted))
+
+
+def fewer_labels(dataset: str, runs: str) -> None:
+    """Put a table of heads and shares of labels between its marks."""
+    rows = json.loads(leaderboard(dataset, runs, "--json"))["rows"]
+    cells = {(row["head"], f"{row['labelled']:g}"): row for row in rows if row["spearman"] is not None}
+    heads = sorted({head for head, _ in cells}, key=lambda head: -cells[head, "0.1"]["spearman"])
+    lines = [" | ".join(["| head", *(f"{float(share):.0%}" for share in SHARES)]) + " |", "|---" * 7 + "|"]
+    for head in heads:
+        found = (cells[head, share] for share in SHARES)
+        said = (f"{row['spearman']:.3f} [{row['ci_low']:.2f}, {row['ci_high']:.2f}]" for row in found)
+        lines.append(" | ".join([f"| `{head}`", *said]) + " |")
+    between(f"{dataset}, fewer labels", "\n".join(lines))
+
+
+def between(name: str, body: str) -> None:
+    """Put `body` between the marks of `name` in docs/results.md."""
+    begin, end = f"<!-- study: {name} -->", f"<!-- end: {name} -->"
     page = RESULTS.read_text(encoding="utf-8")
     if begin not in page or end not in page:
-        raise SystemExit(f"{RESULTS} has no place for {dataset}: {begin} ... {end}")
+        raise SystemExit(f"{RESULTS} has no place for {name}: {begin} ... {end}")
     head, rest = page.split(begin)[0], page.split(end)[1]
-    body = "\n\n".join(part.rstrip() for part in wanted)
     RESULTS.write_text(f"{head}{begin}\n{body}\n{end}{rest}", encoding="utf-8")
 
 
@@ -105,6 +128,8 @@ def main() -> None:
             ok &= SETS[name](place, options.seeds)
             print(f"{name}: {time.perf_counter() - started:.0f} s", flush=True)
         tables(name, str(work / "runs"))
+        if name == "demo":
+            fewer_labels(name, str(work / "runs-few"))
     aqa("leaderboard", "--all", "--runs", str(work / "runs"), "-o", str(work / "leaderboard.html"))
     raise SystemExit(0 if ok else 1)
 
