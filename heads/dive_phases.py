@@ -19,6 +19,7 @@ POSITIONS = {"A": "straight", "B": "pike", "C": "tuck"}  # by the letter of a di
 MARGIN = 45.0  # degrees of the trunk's turn at the begin and at the end of a somersault that are left out
 MOST_TURN = 90.0  # degrees from one frame to the next: beyond, which way it turned cannot be told
 LONGEST_GAP = 3  # frames without the trunk, in which it may turn by as much
+NO_TWISTS = "this dive has no twists"
 AROUND = 2  # frames before and after the first of the entry in which the body should be stretched
 
 
@@ -66,16 +67,14 @@ def find_phases(
         begin, end = Span((fall.start,), "pose"), Span((fall.stop,), "pose") if fall.stop < len(xy) else end
     begin = begin if take_off is None else Span((take_off,), "given")
     end = end if entry is None else Span((entry,), "given")
-    flight = Span(missing=begin.missing or end.missing)
-    if not flight.missing:
-        source = "given" if {begin.source, end.source} == {"given"} else "pose"
-        flight = Span(tuple(range(begin.frames[0], end.frames[0])), source)
-    between = begin.frames[0] if begin.frames else 0, end.frames[0] if end.frames else len(xy)
-    somersault = _turning(trunk_turns(xy), *between, first)
-    twists = (
-        "this dive has no twists" if _without_twists(kind) else "where the twists are is told by frame labels alone"
-    )
-    return _phases(flight, end, somersault, Span(missing=twists), position, len(xy))
+    start, stop = begin.frames[0] if begin.frames else 0, end.frames[0] if end.frames else len(xy)
+    source = "given" if {begin.source, end.source} == {"given"} else "pose"
+    flight = Span(tuple(range(start, stop)), source)
+    if begin.missing or end.missing or stop <= start:
+        flight = Span(missing=begin.missing or end.missing or "no frame lies between take-off and entry")
+    somersault = _turning(trunk_turns(xy), start, stop, first)
+    twists = Span(missing=NO_TWISTS if _without_twists(kind) else "where the twists are is told by frame labels alone")
+    return _phases(flight, end, somersault, twists, position, len(xy))
 
 
 def _of_labels(labels: Sequence[int], count: int) -> Phases:
@@ -88,9 +87,8 @@ def _of_labels(labels: Sequence[int], count: int) -> Phases:
     somersault = where(set(SOMERSAULTS), "no frame is labelled as a somersault")
     position = Counter(SOMERSAULTS[label] for label in labels if label in SOMERSAULTS).most_common(1)
     first = Span(entry.frames[:1], entry.source, entry.missing)
-    return _phases(
-        flight, first, somersault, where(TWISTS, "this dive has no twists"), position[0][0] if position else "", count
-    )
+    twists = where(TWISTS, NO_TWISTS)
+    return _phases(flight, first, somersault, twists, position[0][0] if position else "", count)
 
 
 def _phases(flight: Span, entry: Span, somersault: Span, twists: Span, position: str, count: int) -> Phases:

@@ -1,4 +1,4 @@
-"""Angles and lengths of a body in the picture, frame by frame, from MPII's joints. What is not seen is NaN and stays."""
+"""Angles and lengths of a body in the picture, frame by frame, from MPII's joints. Unseen is NaN, and stays so."""
 
 from __future__ import annotations
 

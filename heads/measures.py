@@ -199,7 +199,7 @@ def dive_of(
 def _extreme(values: np.ndarray, span: Span, *, smallest: bool, clear: np.ndarray | None = None) -> Found:
     """The median of the quarter of a phase's frames with the smallest or the largest values [T], where they are seen
     and (`clear` [T]) seen from the side."""
-    frames = np.array(_known(span))
+    frames = np.array(_known(span), np.int64)
     seen = frames[np.isfinite(values[frames])]
     needed = max(FEWEST, int(np.ceil(SHARE * len(frames))))
     if len(seen) < needed:
@@ -241,4 +241,4 @@ def _path(dive: Dive) -> tuple[np.ndarray, tuple[int, ...]]:
 
 
 def _no_torso(xy: np.ndarray) -> str:
-    return "no joint is seen in any frame" if np.isnan(xy).all() else "pelvis and thorax are never seen together"
+    return "no joint is seen in any frame" if np.isnan(xy).all() else "pelvis and thorax are never seen in two places"
