@@ -37,8 +37,9 @@ class Track:
         """Rows from `start` to before `stop`. Raises UsageError if there is none."""
         stop = len(self.pose) if stop is None else stop
         if not 0 <= start < stop <= len(self.pose):
-            said = f"rows {start} to {stop} of a pose with {len(self.pose)}"
-            raise UsageError(said, field="--start, --end", hint=f"they count from 0 to {len(self.pose)}")
+            said = f"frames {start} to {stop} of a pose with {len(self.pose)}"
+            hint = f"frames count from 0, and --end is at most {len(self.pose)}"
+            raise UsageError(said, field="--start, --end", hint=hint)
         rows = slice(start, stop)
         frames = None if self.frames is None else self.frames[rows]
         return replace(self, pose=self.pose[rows], frames=frames, labels=self.labels[rows], first=self.first + start)
