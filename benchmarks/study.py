@@ -24,6 +24,9 @@ SHARED = Path(os.environ.get("AQA_SHARED", ROOT.parent / "shared")) / "data"
 # The defaults of these are those of papers with a thousand samples and a GPU; the embedded set has 144 to train on.
 SEQUENCES = ("mtl", "core", "dae-core", "gdlt", "cofinal", "tpt", "t2cr", "hgcn", "attention", "segment", "psnet")
 SEMI = ("s4aqa", "s4aqa-supervised", "pseudo-label", "vat", "mean-teacher")
+COLUMNS = {"head", "accuracy", "AUC", "Spearman", "sd", "95% interval", "like", "P(best)", "MAE", "R-l2 x100"} | {
+    *("coverage", "own cov.", "AIoU@0.5", "AIoU@0.75", "seeds", "fit s", "parameters")
+}
 SHARES = ("0.1", "0.2", "0.3", "0.4", "0.5", "1")
 SMALL = (
     *("mlp.hidden=256", "mtl.hidden=256", "mtl.caption_hidden=64", "segment.hidden=32"),
@@ -82,7 +85,18 @@ def tables(dataset: str, runs: str) -> None:
     parts = re.split(r"(?m)^(?=### )", leaderboard(dataset, runs, "--format", "md"))
     # of a set with groups the averages are enough here
     wanted = [part for part in parts if "· average" in part.split("\n")[0]] or [part for part in parts if part.strip()]
-    between(dataset, "\n\n".join(part.rstrip() for part in wanted))
+    between(dataset, "\n\n".join(narrow(part.rstrip()) for part in wanted))
+
+
+def narrow(table: str) -> str:
+    """`table` in Markdown with those of its columns that a page has room for."""
+    lines = table.split("\n")
+    heads = next(line for line in lines if line.startswith("| head |")).split("|")
+    kept = [k for k, title in enumerate(heads) if title.strip() in COLUMNS]
+    cut = (
+        "|" + "|".join(line.split("|")[k] for k in kept) + "|" for line in lines if line.count("|") == len(heads) - 1
+    )
+    return "\n".join(next(cut) if line.count("|") == len(heads) - 1 else line for line in lines)
 
 
 def fewer_labels(dataset: str, runs: str) -> None:
