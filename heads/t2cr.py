@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..errors import UnmetNeeds
 from .base import FeatureSet, Needs
 from .batches import Batch, Exemplars, exemplars_of
 from .compared import Compared
@@ -113,14 +112,8 @@ class T2cr(Compared):
         demand(self, "clips", self.clips >= 1, "1 or more")
 
     def constants(self, train: FeatureSet, marks: np.ndarray, width: float) -> dict[str, Any]:  # noqa: ARG002
-        """`full`, `thin`: clips of the two streams. Raises UnmetNeeds where the second has more of them."""
+        """`full`, `thin`: clips of the two streams."""
         full, *thin = (min(int(stream.lengths.max()), self.clips) for stream in train.streams.values())
-        if thin and thin[0] > full:
-            names = " and ".join(train.streams)
-            hint = "give the stream of more clips first (--features full+thin)"
-            raise UnmetNeeds(
-                f"t2cr takes a full stream and then a thin one; {names} have {full} and {thin[0]}", hint=hint
-            )
         return {"full": full, "thin": thin[0] if thin else (full + 1) // 2}
 
     def describe(self, spec: Spec) -> dict[str, Any]:

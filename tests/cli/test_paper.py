@@ -63,7 +63,7 @@ FEW = {"Ball": 4, "Clubs": 3, "Hoop": 5, "Ribbon": 2}
         (
             "cofinal",
             ("mtl-aqa", "", "score"),
-            {"theta": 30, "lr": 1e-4, "weight_decay": 1e-4, "batch": 4, "weights": 2},
+            {"theta": 30, "lr": 1e-4, "weight_decay": 1e-4, "batch": 2, "weights": 2},
         ),
         (
             "cofinal",

@@ -216,10 +216,6 @@ def test_what_does_not_fit_is_refused(dives: Callable[..., FeatureSet]):
     wide = Ragged(np.zeros((8, 13), np.float32), np.arange(9))
     with pytest.raises(UnmetNeeds, match=r"streams of one backbone.*'x' \[12\], 'y' \[13\]"):
         T2cr(epochs=1).fit(replace(data, streams={**data.streams, "y": wide}), None, seeds=[0])
-    (longer,) = data.streams.values()
-    first = {"thin": Ragged(longer.values[:8], np.arange(9)), "x": longer}
-    with pytest.raises(UnmetNeeds, match=r"thin and x have 1 and \d.*--features full\+thin"):
-        T2cr(epochs=1).fit(replace(data, streams=first), None, seeds=[0])
     for settings in ({"votes": "0"}, {"clips": "0"}, {"by": "sport"}):
         with pytest.raises(BadParameter):
             make_head("t2cr", settings)
