@@ -81,6 +81,7 @@ HEADS: dict[str, str] = {
     "hgcn": "aqa.heads.hgcn:Hgcn",
     "cofinal": "aqa.heads.cofinal:Cofinal",
     "tpt": "aqa.heads.tpt:Tpt",
+    "gcn": "aqa.heads.gcn:Gcn",
 }
 
 
