@@ -14,6 +14,9 @@ from torch.nn import functional as F
 from .layers import MaskedBatchNorm
 
 
+OFFSET = 0.01
+
+
 class Projection(nn.Module):
     """A 1x1 convolution with batch normalisation. It has no bias: the normalisation would take it out again."""
 
@@ -63,6 +66,9 @@ class JointsEncoder(nn.Module):
     def __init__(self, joints: int, inputs: int, units: Sequence[nn.Module]) -> None:
         super().__init__()
         self.input_norm = MaskedBatchNorm(joints * inputs)
+        # A joint that never moves, as the pelvis of normalised poses, is 0 after it. So is what the first normalisation
+        # makes of it, up to rounding, and a ReLU would let that decide.
+        nn.init.normal_(self.input_norm.bias, std=OFFSET)
         self.units = nn.ModuleList(units)
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
