@@ -1,4 +1,4 @@
-"""`gcn`: a score from the pose alone, by graph convolutions over joints and frames. `hgcn` is another paper's, on clips."""
+"""`gcn`: a score from the pose alone, by graph convolutions over joints and frames. (`hgcn` is another, over clips.)"""
 
 from __future__ import annotations
 
@@ -58,9 +58,9 @@ class Gcn(MarkHead):
 
     `encoder`: the hierarchical one of HP-MCoRe, or ST-GCN; both have five units of `hidden` channels, the last of twice
     as many (HP-MCoRe). `frames`: every sample is resampled to so many, the nearest there are (HP-MCoRe); 0: as it is.
-    `normalise`: places around the pelvis in torso lengths, or in pixels. `confidence`: the third number is an input too,
-    where it is a confidence; a depth always is. `convert`: to MPII's joints first. `flip`: half of the samples of a step
-    are seen in a mirror. `use_difficulty`: model score / difficulty and multiply back, where scores are made so.
+    `normalise`: places around the pelvis in torso lengths, or in pixels. `confidence`: the third number is an input
+    too, where it is a confidence; a depth always is. `convert`: to MPII's joints first. `flip`: half of the samples of
+    a step are seen in a mirror. `use_difficulty`: model score / difficulty and multiply back, where scores are made so.
 
     HP-MCoRe trains its encoder with Adam, 5e-4 and batches of 8, as part of a larger network.
     """

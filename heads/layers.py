@@ -68,8 +68,8 @@ class GroupedLinear(nn.Module):
 
 
 class MaskedBatchNorm(nn.Module):
-    """Batch normalisation of [..., B, T, D] over the clips that are there: as `BatchNorm1d` on these rows alone. Without
-    a mask over all rows of [..., D]; that is several times faster."""
+    """Batch normalisation of [..., B, T, D] over the clips that are there: as `BatchNorm1d` on these rows alone.
+    Without a mask over all rows of [..., D]; that is several times faster."""
 
     running_mean: Tensor
     running_var: Tensor

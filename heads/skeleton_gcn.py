@@ -52,8 +52,8 @@ class EdgeConv(nn.Module):
 class HierarchyAttention(nn.Module):
     """How much each layer of the hierarchy counts, channel by channel, of what is highest over time in its joints.
 
-    HP-MCoRe compares each layer with its one nearest, which is itself: the difference is 0, and what remains is a linear
-    layer. Its groups are those of the graph here; the released code takes joint n - 1 in the place of n.
+    HP-MCoRe compares each layer with its one nearest, which is itself: the difference is 0, and what remains is a
+    linear layer. Its groups are those of the graph here; the released code takes joint n - 1 in the place of n.
     """
 
     members: Tensor
@@ -72,8 +72,9 @@ class HierarchyAttention(nn.Module):
 
 
 class HierarchicalConv(nn.Module):
-    """The graph convolution of a unit. In each layer h of the hierarchy: a 1x1 convolution to a quarter of the channels;
-    three subsets of the graph and an `EdgeConv` on the mean over time, side by side; then the sum over the layers."""
+    """The graph convolution of a unit. In each layer h of the hierarchy: a 1x1 convolution to a quarter of the
+    channels; three subsets of the graph and an `EdgeConv` on the mean over time, side by side; then the sum over the
+    layers."""
 
     def __init__(self, graph: Tensor, attended: Tensor | None, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -90,7 +91,7 @@ class HierarchicalConv(nn.Module):
         self.residual = Residual(inputs, outputs)
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        layers, subsets, joints = self.graph.shape[:3]
+        layers, subsets = self.graph.shape[:2]
         h = self.down(x, mask).relu()  # [J, B, T, H I]
         parts = h.unflatten(3, (layers, -1)).permute(3, 0, 1, 2, 4)  # [H, J, B, T, I]
         spread = self.graph.flatten(1, 2) @ parts.flatten(2)  # [H, 3 J, B T I]
@@ -150,7 +151,6 @@ class HierarchicalGcn(JointsEncoder):
         graph, attended = torch.tensor(hierarchy(layout), dtype=dtype), torch.tensor(members(layout), dtype=dtype)
         widths = [inputs, *[hidden] * 4, 2 * hidden]
         units = [
-            HierarchicalUnit(graph, attended if k else None, widths[k], widths[k + 1], residual=k > 0)
-            for k in range(5)
+            HierarchicalUnit(graph, attended if k else None, widths[k], widths[k + 1], residual=k > 0) for k in range(5)
         ]
         super().__init__(len(layout.joints), inputs, units)

@@ -6,6 +6,7 @@ Every matrix here is [joint, joint it takes from]: row v holds the weights with 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -60,7 +61,7 @@ def hierarchy(layout: Skeleton) -> np.ndarray:
     """
     parts = groups(layout)
     out = np.zeros((len(parts) - 1, 3, len(layout.joints), len(layout.joints)))
-    for layer, (inner, outer) in enumerate(zip(parts[:-1], parts[1:], strict=True)):
+    for layer, (inner, outer) in enumerate(pairwise(parts)):
         both = inner + outer
         out[layer, 0, both, both] = 1
         out[layer, 1][np.ix_(outer, inner)] = 1 / len(outer)
@@ -71,7 +72,7 @@ def hierarchy(layout: Skeleton) -> np.ndarray:
 def members(layout: Skeleton) -> np.ndarray:
     """float64 [H, J]: rows that take the mean over the joints of two neighbouring groups."""
     parts = groups(layout)
-    return np.stack([_mean_of(a + b, len(layout.joints)) for a, b in zip(parts[:-1], parts[1:], strict=True)])
+    return np.stack([_mean_of(a + b, len(layout.joints)) for a, b in pairwise(parts)])
 
 
 def partitions(layout: Skeleton) -> np.ndarray:

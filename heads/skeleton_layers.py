@@ -1,6 +1,6 @@
 """What the skeleton encoders are made of. Inside them a sequence lies joints first, [J, B, T, C]: a product with an
-adjacency is then one matrix product over all frames, and numbers of one frame stay beside each other. `mask` [B, T] says
-which frames are there; None: all of them.
+adjacency is then one matrix product over all frames, and numbers of one frame stay beside each other. `mask` [B, T]
+says which frames are there; None: all of them.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .layers import MaskedBatchNorm
-
 
 OFFSET = 0.01
 

@@ -129,7 +129,6 @@ def test_a_mirrored_sample_is_the_pose_in_a_mirror():
     net, batch = net_and_batch(head, data)
     coins = torch.tensor([0.2, 0.7, 0.49, 0.5], dtype=torch.float64)
     mirrored = [flipped(data.streams["pose"][i], MPII, 400.0) for i in range(4)]
-    turned = with_values(data, lambda values: None)
     parts = [mirrored[i] if coins[i] < 0.5 else data.streams["pose"][i] for i in range(4)]
     turned = replace(data, streams={"pose": Ragged(np.concatenate(parts), data.streams["pose"].offsets)})
     _, wanted = net_and_batch(head, turned)
@@ -183,9 +182,7 @@ def test_the_same_seed_gives_the_same_bits_and_saving_keeps_them(numbers: Any, t
     assert np.array_equal(load_head(tmp_path).predict(test).score, one.predict(test).score)
 
 
-def test_seeds_together_and_recorded_steps_become_what_they_become_alone(
-    numbers: Any, monkeypatch: pytest.MonkeyPatch
-):
+def test_seeds_together_and_recorded_steps_become_what_they_become_alone(numbers: Any, monkeypatch: pytest.MonkeyPatch):
     train, head = poses(8), Gcn(hidden=16, frames=5, epochs=2, batch=4, flip=True)
     alone = [fit(head, train, seeds=[seed], dtype=torch.float64)[0] for seed in (3, 0)]
     for one, other in zip(fit(head, train, seeds=[3, 0], dtype=torch.float64, together=2), alone, strict=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -50,7 +51,7 @@ def test_the_hierarchy_of_mpii_by_hand():
 def test_every_joint_is_in_one_group_and_next_to_the_one_before(layout: Skeleton):
     parts = groups(layout)
     assert sorted(joint for group in parts for joint in group) == list(range(len(layout.joints)))
-    for inner, outer in zip(parts[:-1], parts[1:], strict=True):
+    for inner, outer in pairwise(parts):
         for joint in outer:
             beside = {a + b - joint for a, b in layout.bones if joint in (a, b)}
             assert beside & set(inner)
@@ -76,7 +77,7 @@ def test_the_spatial_partition_splits_the_mean_over_neighbours(layout: Skeleton)
         near[a, b] = near[b, a] = 1
     assert np.allclose(parts.sum(axis=0), near / near.sum(axis=1, keepdims=True))
     assert (np.diag(root) > 0).all()
-    assert (((nearer > 0).T == (further > 0))).all()
+    assert ((further > 0) == (nearer > 0).T).all()
     assert ((parts > 0).sum(axis=0) <= 1).all()
 
 
