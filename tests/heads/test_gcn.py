@@ -19,6 +19,7 @@ from aqa.heads.check import check_head
 from aqa.heads.fitted_torch import FittedTorch
 from aqa.heads.gcn import Gcn, GcnNet
 from aqa.heads.noise import Live, Replay
+from aqa.heads.together import groups_of
 from aqa.heads.torch_head import Step, built, spec_of
 from aqa.heads.training import fit
 
@@ -136,8 +137,8 @@ def test_a_mirrored_sample_is_the_pose_in_a_mirror():
     drawn = net(x, mask, Replay([coins]))
     assert torch.allclose(drawn, net(wanted.streams["pose"], mask), atol=1e-4)
     assert not torch.allclose(drawn, net(x, mask), atol=1e-2)
-    assert torch.equal(net.eval()(x, mask), net(x, mask))  # judged as it is
-    assert Live(torch.Generator()).asked == []
+    judged = head.judge(net.eval(), batch)["score"]
+    assert torch.equal(judged, net.score(net(x, mask), batch))  # as it is
     noise = Live(torch.Generator())
     Gcn(**SMALL).loss(net_and_batch(Gcn(**SMALL), data)[0], batch, noise, STEP)
     assert noise.asked == []  # nothing is drawn where nothing is turned
@@ -190,6 +191,28 @@ def test_seeds_together_and_recorded_steps_become_what_they_become_alone(numbers
     monkeypatch.setattr(training, "RECORD", 1)
     (recorded,) = fit(head, train, seeds=[3], dtype=torch.float64)
     assert torch.equal(numbers(recorded), numbers(alone[0]))
+
+
+@pytest.mark.parametrize("encoder", ENCODERS)
+@pytest.mark.parametrize("layout", ["mpii-16", "kinect-22"])
+def test_what_a_step_keeps_decides_how_many_seeds_train_at_once(encoder: Any, layout: str):
+    head = Gcn(encoder=encoder, hidden=16, frames=48, batch=4)
+    net, batch = net_and_batch(head, poses(4, layout=layout))
+    kept: dict[int, int] = {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes() // 8
+        return tensor
+
+    held = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: held.append(t) or keep(t), lambda t: t):
+        loss = head.loss(net, batch, Live(torch.Generator()), STEP)
+    assert loss.requires_grad
+    spec = spec_of(head, head.prepared(poses(4, layout=layout)))
+    assert 0.5 * head.kept(spec) < sum(kept.values()) < 1.1 * head.kept(spec)
+    default = replace(Gcn(), encoder=encoder)
+    assert groups_of(default, spec, range(3), "cpu") == [[0], [1], [2]]
+    assert len(groups_of(default, spec, range(3), "cuda")) == 1
 
 
 @pytest.mark.parametrize(
