@@ -185,7 +185,7 @@ def test_gradients_reach_the_clips(name: str, settings: dict[str, str], dives: D
     there = batch.masks["x"]
     if name == "s4aqa-supervised":  # the second half stands for samples without labels
         there = there & (torch.arange(len(there)) < 3)[:, None]
-    assert (clips.grad[there].abs().sum(dim=1) > 0).all()
+    assert (clips.grad[there].abs().flatten(1).sum(dim=1) > 0).all()
     assert (clips.grad[~there] == 0).all()
     assert head.judge(net.eval(), batch)["score"].shape == (6,)
 
