@@ -83,6 +83,7 @@ HEADS: dict[str, str] = {
     "tpt": "aqa.heads.tpt:Tpt",
     "segment": "aqa.heads.segment:Segment",
     "psnet": "aqa.heads.psnet:PsNet",
+    "mcore": "aqa.heads.mcore:Mcore",
 }
 
 

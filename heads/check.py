@@ -113,6 +113,7 @@ def check_judgement(head: Head, fitted: Fitted, train: FeatureSet, test: Feature
         ("attributes", bool(judged.attributes)),
         ("captions", bool(judged.captions)),
         ("phases", judged.phases is not None),
+        ("parts", bool(judged.parts)),
     ):
         _must(has == (name in gives), head, f"needs.gives and the judgement disagree about {name}")
     if judged.spread is not None:
@@ -121,6 +122,9 @@ def check_judgement(head: Head, fitted: Fitted, train: FeatureSet, test: Feature
     for name, table in judged.attributes.items():
         ok = table.ndim == 2 and len(table) == count and np.allclose(table.sum(axis=1), 1, atol=1e-4)
         _must(ok, head, f"the probabilities of {name} are not [N, classes] with sum 1")
+    for name, part in judged.parts.items():
+        ok = part.dtype == np.float64 and part.shape == (count,) and bool(np.isfinite(part).all())
+        _must(ok, head, f"the points of {name} are not float64 [N], finite")
     _must(not judged.captions or len(judged.captions) == count, head, "it has not one caption per sample")
     if judged.phases is not None:
         phases = judged.phases

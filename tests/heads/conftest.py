@@ -38,6 +38,7 @@ GRADIENT_HEADS: list[tuple[str, dict[str, str]]] = [
     ("tpt", {"hidden": "64", "votes": "3", "parts": "3"}),
     ("segment", {"hidden": "8"}),
     ("psnet", {"hidden": "16", "lr": "1e-4"}),
+    ("mcore", {"hidden": "16", "votes": "3"}),
 ]
 
 
