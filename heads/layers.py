@@ -44,7 +44,7 @@ def interpolate_clips(x: Tensor, first: Tensor, last: Tensor, steps: int) -> Ten
     gaps = max(steps - 1, 1)
     way = torch.arange(steps, device=x.device) * (last - first)[:, None]
     low = first[:, None] + way.div(gaps, rounding_mode="floor")
-    part = (way.remainder(gaps) / gaps).to(x.dtype)[..., None]
+    part = way.remainder(gaps).to(x.dtype)[..., None] / gaps
     low, high = (index[..., None].expand(-1, -1, x.shape[2]) for index in (low, torch.minimum(low + 1, last[:, None])))
     return x.gather(1, low) * (1 - part) + x.gather(1, high) * part
 
