@@ -84,6 +84,7 @@ HEADS: dict[str, str] = {
     "segment": "aqa.heads.segment:Segment",
     "psnet": "aqa.heads.psnet:PsNet",
     "mcore": "aqa.heads.mcore:Mcore",
+    "tsa": "aqa.heads.tsa:Tsa",
 }
 
 

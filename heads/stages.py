@@ -78,18 +78,22 @@ class Staged(Compared):
     """
 
     needs: ClassVar[Needs] = Needs(
-        phases=True, exemplars=True, together=True, validates=True, gives=("phases", "parts")
+        shape=None, phases=True, exemplars=True, together=True, validates=True, gives=("phases", "parts")
     )
 
     def phase_loss(self, logits: Tensor, truth: Tensor) -> Tensor:
         """One number, of logits [B, 96, 2] against transitions [B, 2], -1 unknown."""
         raise NotImplementedError
 
-    def contrast(self, one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> Tensor | None:
+    def contrast(
+        self,
+        one: Mapping[str, Tensor],  # noqa: ARG002
+        other: Mapping[str, Tensor],  # noqa: ARG002
+    ) -> Tensor | None:
         """[B]: how little the stages of two samples are alike, in the tokens of both; None: that is not learned."""
-        raise NotImplementedError
+        return None
 
-    def told(self, net: Any) -> Tensor | bool:  # noqa: ARG002
+    def cuts_truly(self, net: Any) -> Tensor | bool:  # noqa: ARG002
         """Whether the true transitions cut."""
         return True
 
@@ -107,7 +111,7 @@ class Staged(Compared):
         seen = net.seen(streams, masks, noise)
         truth = torch.cat([batch.targets["transitions"], exemplars.targets["transitions"]])
         known = truth[:, 0] >= 0
-        at = torch.where((known & self.told(net))[:, None], truth, decode(seen["logits"].detach()))
+        at = torch.where((known & self.cuts_truly(net))[:, None], truth, decode(seen["logits"].detach()))
         tokens = net.staged(seen, at)
         mark = torch.cat([net.units.mark(batch), net.units.mark(exemplars)])
         wrong = net.better(tokens, _swapped(tokens)).sum(dim=1) - (mark - _swapped(mark)) / net.units.sd

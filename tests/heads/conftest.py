@@ -39,6 +39,7 @@ GRADIENT_HEADS: list[tuple[str, dict[str, str]]] = [
     ("segment", {"hidden": "8"}),
     ("psnet", {"hidden": "16", "lr": "1e-4"}),
     ("mcore", {"hidden": "16", "votes": "3"}),
+    ("tsa", {"hidden": "16", "votes": "3", "lr": "1e-4"}),
 ]
 
 
