@@ -92,7 +92,7 @@ def check_fit(head: Head, train: FeatureSet, test: FeatureSet) -> list[Fitted]:
     same = _same(first, second)
     _must(same != head.needs.seeded, head, f"needs.seeded is {head.needs.seeded}, and two seeds agree: {same}")
     alone = head.fit(train, None, seeds=[SEEDS[1]], device="cpu")[0].predict(test).score
-    # Not the phases: which of two frames is better is all or nothing. Where they cut what is scored, that is scored too.
+    # Not the phases: which of two frames is better is all or nothing. Where they cut what is scored, scores follow.
     same = _close(alone, second.score, train, BESIDE * (10 if "parts" in head.needs.gives else 1))
     _must(same, head, "a seed gives other scores when other seeds are fitted beside it")
     validated = head.fit(train, test, seeds=[SEEDS[0]], device="cpu")[0]

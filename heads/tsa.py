@@ -77,7 +77,7 @@ class TsaNet(nn.Module):
 
 @dataclass(frozen=True)
 class Tsa(Staged):
-    """Maps of clips [C, H, W]; features of other shapes are flattened, to maps of one place. Three steps of five tokens.
+    """Maps of clips [C, H, W]; other shapes are flattened to maps of one place. Three steps of five tokens.
 
     `hidden`: of the transition head. `told`: the share of the epochs in which the true transitions cut, not the found.
     `lr`, `batch` (in pairs), `votes`, `hidden` and `told`: the released code's.
