@@ -8,18 +8,17 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from .base import Needs
 from .batches import Batch, only
 from .config import demand
 from .noise import Noise
-from .torch_head import MarkHead, Spec, Step, Units
+from .torch_head import MarkHead, OneNumber, Spec, Step
 
 WIDTH = 128  # of the hidden layers of the weights and of the regressor
 
 
-class AttentionNet(nn.Module):
+class AttentionNet(OneNumber):
     """Linear D -> hidden, ReLU for each clip; their mean weighted by ``softmax(w tanh(V h))`` (Ilse et al.,
     Attention-based Deep Multiple Instance Learning, ICML 2018, equations 7 and 8); hidden-128-1, ReLU.
 
@@ -27,9 +26,7 @@ class AttentionNet(nn.Module):
     """
 
     def __init__(self, spec: Spec, hidden: int) -> None:
-        super().__init__()
-        self.binary = spec.target_kind == "binary"
-        self.units = Units(spec)
+        super().__init__(spec)
         self.project = nn.Linear(spec.width, hidden)
         # A bias of the weights' last layer would change nothing: softmax does not see it.
         self.weigh = nn.Sequential(nn.Linear(hidden, WIDTH), nn.Tanh(), nn.Linear(WIDTH, 1, bias=False))
@@ -40,10 +37,6 @@ class AttentionNet(nn.Module):
         h = self.project(x.flatten(2)).relu()
         weights = self.weigh(h)[..., 0].masked_fill(~mask, -math.inf).softmax(dim=1)
         return self.regress(torch.einsum("bt,btd->bd", weights, h))[:, 0]
-
-    def points(self, said: Tensor, batch: Batch) -> Tensor:
-        """[B] in points, of what `forward` says of `batch`."""
-        return self.units.points(self.units.mean + self.units.sd * said, batch)
 
 
 @dataclass(frozen=True)
@@ -69,11 +62,7 @@ class Attention(MarkHead):
         return AttentionNet(spec, self.hidden)
 
     def loss(self, net: Any, batch: Batch, noise: Noise, step: Step) -> Tensor:  # noqa: ARG002
-        said = net(*only(batch))
-        if net.binary:
-            return F.binary_cross_entropy_with_logits(said, batch.score)
-        return ((net.points(said, batch) - batch.score) / net.units.sd).square().mean()
+        return net.loss(net(*only(batch)), batch)
 
     def judge(self, net: Any, batch: Batch) -> dict[str, Tensor]:
-        said = net(*only(batch))
-        return {"score": torch.sigmoid(said) if net.binary else net.points(said, batch)}
+        return {"score": net.score(net(*only(batch)), batch)}

@@ -26,6 +26,7 @@ QUICK = {
     "trees": "20",
     "rounds": "20",
     "hidden": "64",
+    "frames": "8",
     "members": "ridge+lightgbm",
     "caption_hidden": "32",
 }  # of these what the head has as a parameter

@@ -79,7 +79,8 @@ class GroupedLinear(nn.Module):
 
 
 class MaskedBatchNorm(nn.Module):
-    """Batch normalisation of [B, T, D] over the clips that are there: as `BatchNorm1d` on these rows alone."""
+    """Batch normalisation of [..., B, T, D] over the clips that are there: as `BatchNorm1d` on these rows alone. Without
+    a mask over all rows of [..., D]; that is several times faster."""
 
     running_mean: Tensor
     running_var: Tensor
@@ -92,19 +93,28 @@ class MaskedBatchNorm(nn.Module):
         self.register_buffer("running_mean", torch.zeros(features))
         self.register_buffer("running_var", torch.ones(features))
 
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
         if not self.training:
             return (x - self.running_mean) * (self.weight * (self.running_var + self.eps).rsqrt()) + self.bias
-        there = mask[..., None].to(x.dtype)
-        count = there.sum()
-        mean = (x * there).sum(dim=(0, 1)) / count
+        if mask is None:
+            rows = x.flatten(0, -2)
+            out, mean, inverse = torch.native_batch_norm(
+                rows, self.weight, self.bias, None, None, True, self.momentum, self.eps
+            )
+            self._remember(mean, (inverse**-2 - self.eps).clamp(min=0), len(rows) / max(len(rows) - 1, 1))
+            return out.view_as(x)
+        there, dims = mask[..., None].to(x.dtype), tuple(range(x.ndim - 1))
+        count = there.sum() * math.prod(x.shape[:-3])
+        mean = (x * there).sum(dim=dims) / count
         centred = x - mean
-        var = (centred.square() * there).sum(dim=(0, 1)) / count
+        var = (centred.square() * there).sum(dim=dims) / count
+        self._remember(mean, var, count / (count - 1).clamp(min=1))
+        return centred * (self.weight * (var + self.eps).rsqrt()) + self.bias
+
+    def _remember(self, mean: Tensor, var: Tensor, unbiased: Tensor | float) -> None:
         with torch.no_grad():  # in place: under vmap these are the seeds' own buffers
             self.running_mean.mul_(1 - self.momentum).add_(self.momentum * mean)
-            unbiased = var * (count / (count - 1).clamp(min=1))
-            self.running_var.mul_(1 - self.momentum).add_(self.momentum * unbiased)
-        return centred * (self.weight * (var + self.eps).rsqrt()) + self.bias
+            self.running_var.mul_(1 - self.momentum).add_(self.momentum * (var * unbiased))
 
 
 class Attention(nn.Module):

@@ -9,10 +9,12 @@ from typing import Any, Literal
 import numpy as np
 
 from ..catalog.phases import UNKNOWN, transitions
+from ..catalog.skeletons import SKELETONS
 from ..errors import AnnotationError, UnmetNeeds
 from .base import FeatureSet, Head
 
-_FEATURE = {1: "vectors", 2: "joints [J, C]", 3: "maps [C, H, W]"}
+JOINTS = 2  # dimensions of a clip's feature that is a pose
+_FEATURE = {1: "vectors", JOINTS: "joints [J, 3]", 3: "maps [C, H, W]"}
 
 
 def unmet(head: Head, data: FeatureSet, *, judging: bool = False, samples: int | None = None) -> list[str]:
@@ -122,11 +124,18 @@ def _streams(head: Head, data: FeatureSet) -> list[str]:
         if needs.shape is not None and len(stream.shape) != needs.shape:
             wanted = _FEATURE.get(needs.shape, f"{needs.shape} dimensions")
             lacks.append(f"it takes {wanted} per clip, and stream '{name}' has {list(stream.shape)}")
+        elif needs.shape == JOINTS and not _is_pose(stream.shape):
+            layouts = ", ".join(SKELETONS)
+            lacks.append(f"it takes joints [J, 3] of {layouts}, and stream '{name}' has {list(stream.shape)}")
         short = stream.lengths < max(needs.clips, 1)
         if short.any():
             least = f"{max(needs.clips, 1)} clip{'s' * (needs.clips > 1)}"
             lacks.append(f"it takes at least {least} per sample, and '{name}' has fewer for {some(data.ids, short)}")
     return lacks
+
+
+def _is_pose(shape: tuple[int, ...]) -> bool:
+    return shape in {(len(layout.joints), 3) for layout in SKELETONS.values()}
 
 
 def _listed(streams: Mapping[str, tuple[int, ...]]) -> str:

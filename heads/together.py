@@ -179,8 +179,9 @@ def over_seeds(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def weights_of(head: TorchHead, spec: Spec) -> int:
-    """How many numbers one seed learns."""
-    return sum(p.numel() for p in built(head, spec, 0).parameters())
+    """How many numbers one seed learns. Each goes with a gradient and two moments, so four numbers that a step keeps
+    count as one more."""
+    return sum(p.numel() for p in built(head, spec, 0).parameters()) + head.kept(spec) // 4
 
 
 def groups_of(

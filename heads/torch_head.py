@@ -21,6 +21,7 @@ from typing import Any, ClassVar, Literal, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from ..errors import UnmetNeeds
 from .base import FeatureSet, Judgement, Log, Needs
@@ -102,6 +103,28 @@ class Units(nn.Module):
         return mark * batch.difficulty.reshape(-1, *[1] * (mark.ndim - 1))
 
 
+class OneNumber(nn.Module):
+    """A network whose forward says one number per sample, [B]: the mark in standard deviations of train from its mean,
+    or the logit of a binary target."""
+
+    def __init__(self, spec: Spec) -> None:
+        super().__init__()
+        self.binary = spec.target_kind == "binary"
+        self.units = Units(spec)
+
+    def loss(self, said: Tensor, batch: Batch) -> Tensor:
+        """Squared error of the score in standard deviations of train; for a binary target cross-entropy."""
+        if self.binary:
+            return F.binary_cross_entropy_with_logits(said, batch.score)
+        return ((self.score(said, batch) - batch.score) / self.units.sd).square().mean()
+
+    def score(self, said: Tensor, batch: Batch) -> Tensor:
+        """[B]: points, or probabilities of 1."""
+        if self.binary:
+            return torch.sigmoid(said)
+        return self.units.points(self.units.mean + self.units.sd * said, batch)
+
+
 @dataclass(frozen=True)
 class TorchHead:
     """Parameters that every gradient head has. Subclasses say where their defaults come from.
@@ -143,6 +166,14 @@ class TorchHead:
     def after_step(self, leaves: Mapping[str, Tensor], buffers: Mapping[str, Tensor]) -> None:
         """Called after every update with the parameters and buffers of all seeds, each [S, ...]; may change buffers in
         place (a running mean of weights)."""
+
+    def prepared(self, data: FeatureSet) -> FeatureSet:
+        """`data` as the network is to see it, each sample of itself alone; comes before `scale`. Raises UnmetNeeds."""
+        return pooled(data) if self.pool == "mean" else data
+
+    def kept(self, spec: Spec) -> int:  # noqa: ARG002
+        """How many numbers a step keeps for its gradients beside the weights, where these are the lesser part."""
+        return 0
 
     def models_mark(self, train: FeatureSet) -> bool:  # noqa: ARG002
         """Whether the head models score / difficulty on `train`."""
@@ -263,7 +294,7 @@ def spec_of(head: TorchHead, train: FeatureSet) -> Spec:
 def rows_for(
     head: TorchHead, spec: Spec, scaling: Scaling, data: FeatureSet, device: str | torch.device, dtype: torch.dtype
 ) -> Batch:
-    """All of `data` on the device as `head` wants it: only its streams, pooled if it pools, standardised, padded.
+    """All of `data` on the device as `head` wants it: only its streams, prepared, standardised, padded.
 
     Raises:
         UnmetNeeds: a head of marks, and samples without a difficulty.
@@ -275,9 +306,8 @@ def rows_for(
 
 
 def seen_by(head: TorchHead, data: FeatureSet, streams: Iterable[str]) -> FeatureSet:
-    """`data` with the clips of `streams` alone, or with their mean if the head looks at nothing else."""
-    data = replace(data, streams={name: data.streams[name] for name in streams})
-    return pooled(data) if head.pool == "mean" else data
+    """`data` with `streams` alone, as `head` is to see them."""
+    return head.prepared(replace(data, streams={name: data.streams[name] for name in streams}))
 
 
 def built(head: TorchHead, spec: Spec, seed: int) -> nn.Module:

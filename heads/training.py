@@ -20,7 +20,7 @@ from torch import Tensor
 
 from ..errors import AqaError, BadParameter
 from .base import FeatureSet, Log
-from .batches import Exemplars, Scaling, Train, fit_scaling
+from .batches import Exemplars, Scaling, Train, fit_scaling, to_batch
 from .exemplars import Bank, Partners
 from .fitted_torch import FittedTorch
 from .needs import FittedOn, ready_to_fit
@@ -28,7 +28,7 @@ from .noise import Ask, draw
 from .parallel import Stopped, cores, each, threads
 from .selection import Selection
 from .together import Together, groups_of, weights_of
-from .torch_head import Calibrated, Spec, Step, TorchHead, rows_for, seen_by, spec_of
+from .torch_head import Calibrated, Spec, Step, TorchHead, need_difficulty, rows_for, seen_by, spec_of
 from .traced import Traced
 
 RECORD = 1000  # updates that it takes to be worth it; see `traced.py`
@@ -61,7 +61,9 @@ def fit(
     known = train.take(np.flatnonzero(np.isfinite(train.score))) if head.needs.unlabelled else train
     spec, bank = spec_of(head, known), head.bank(known)
     labels = {name: torch.from_numpy(values).to(device) for name, values in head.labels(spec, train).items()}
-    rows = rows_for(head, spec, scaling, train, device, dtype)._replace(targets=labels)
+    if spec.times_difficulty:
+        need_difficulty(head, train)
+    rows = to_batch(train, scaling, device, dtype)._replace(targets=labels)
     spec = replace(spec, updates=sum(batch_sizes(head, rows.labelled).values()))
     exemplars = None if bank is None else Exemplars(*rows[:4])
     whole = Train(rows, () if exemplars is None else exemplars._replace(targets=labels))
