@@ -85,6 +85,7 @@ HEADS: dict[str, str] = {
     "psnet": "aqa.heads.psnet:PsNet",
     "mcore": "aqa.heads.mcore:Mcore",
     "tsa": "aqa.heads.tsa:Tsa",
+    "hpmcore": "aqa.heads.hpmcore:HpMcore",
     "gcn": "aqa.heads.gcn:Gcn",
 }
 

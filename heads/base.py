@@ -135,7 +135,10 @@ class Needs:
     """Capabilities of a head, as data. What the data set or the streams lack makes `unmet` name it."""
 
     streams: int = 1  # how many it takes at once; 0: none (floors that use metadata alone)
-    shape: int | None = 1  # dimensions of one clip's feature: 1 for vectors, 2 for joints [J, 3], 3 for maps, None for any
+    shape: int | None = (
+        1  # dimensions of one clip's feature: 1 for vectors, 2 for joints [J, 3], 3 for maps, None for any
+    )
+    shapes: tuple[int, ...] = ()  # the same of each of several streams, in any order, where they are unlike
     clips: int = 1  # the least number of clips per sample
     most_samples: int = 0  # of train; 0: any number
     further_streams: int = 0  # how many it may be given beside those: other clips of the same backbone

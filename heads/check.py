@@ -27,6 +27,8 @@ QUICK = {
     "rounds": "20",
     "hidden": "64",
     "frames": "8",
+    "width": "16",
+    "gcn": "4",
     "members": "ridge+lightgbm",
     "caption_hidden": "32",
 }  # of these what the head has as a parameter

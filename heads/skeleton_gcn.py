@@ -150,7 +150,6 @@ class HierarchicalGcn(JointsEncoder):
         graph, attended = torch.tensor(hierarchy(layout), dtype=dtype), torch.tensor(members(layout), dtype=dtype)
         widths = [inputs, *[hidden] * 4, 2 * hidden]
         units = [
-            HierarchicalUnit(graph, attended if k else None, widths[k], widths[k + 1], residual=k > 0)
-            for k in range(5)
+            HierarchicalUnit(graph, attended if k else None, widths[k], widths[k + 1], residual=k > 0) for k in range(5)
         ]
         super().__init__(len(layout.joints), inputs, units)

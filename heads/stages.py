@@ -42,7 +42,7 @@ class Decoder(nn.Module):
 
 
 class TokenRegressor(nn.Sequential):
-    """What every token says, the mean of each stage: width -> 256 -> 64 -> 1."""
+    """What every token says, the mean of each stage: width -> 256 -> 64 -> 1, ReLU between."""
 
     def __init__(self, width: int) -> None:
         super().__init__(nn.Linear(width, 256), nn.ReLU(), nn.Linear(256, 64), nn.ReLU(), nn.Linear(64, 1))

@@ -183,9 +183,7 @@ def test_the_same_seed_gives_the_same_bits_and_saving_keeps_them(numbers: Any, t
     assert np.array_equal(load_head(tmp_path).predict(test).score, one.predict(test).score)
 
 
-def test_seeds_together_and_recorded_steps_become_what_they_become_alone(
-    numbers: Any, monkeypatch: pytest.MonkeyPatch
-):
+def test_seeds_together_and_recorded_steps_become_what_they_become_alone(numbers: Any, monkeypatch: pytest.MonkeyPatch):
     train, head = poses(8), Gcn(hidden=16, frames=5, epochs=2, batch=4, flip=True)
     alone = [fit(head, train, seeds=[seed], dtype=torch.float64)[0] for seed in (3, 0)]
     for one, other in zip(fit(head, train, seeds=[3, 0], dtype=torch.float64, together=2), alone, strict=True):

@@ -76,7 +76,7 @@ def test_the_spatial_partition_splits_the_mean_over_neighbours(layout: Skeleton)
         near[a, b] = near[b, a] = 1
     assert np.allclose(parts.sum(axis=0), near / near.sum(axis=1, keepdims=True))
     assert (np.diag(root) > 0).all()
-    assert (((nearer > 0).T == (further > 0))).all()
+    assert ((nearer > 0).T == (further > 0)).all()
     assert ((parts > 0).sum(axis=0) <= 1).all()
 
 
