@@ -27,7 +27,7 @@ QUICK = {
     "rounds": "20",
     "hidden": "64",
     "frames": "8",
-    "width": "16",
+    "channels": "16",
     "gcn": "4",
     "members": "ridge+lightgbm",
     "caption_hidden": "32",

@@ -156,8 +156,8 @@ class HpMcore(Staged):
     dynamic (clips); of as many clips the first is dynamic. Poses are taken around the pelvis, in torso lengths.
 
     `hidden`: numbers per frame of the static stream; one of another width is projected. `dropout`: of the segmenter.
-    `width`: of a token; `gcn`: channels of the skeleton encoder. All, `lr`, `batch` (in pairs) and `votes`: the released
-    code's.
+    `channels`: numbers per token; `gcn`: channels of the skeleton encoder. All, `lr`, `batch` (in pairs) and `votes`:
+    the released code's.
     """
 
     name = "hpmcore"
@@ -169,14 +169,14 @@ class HpMcore(Staged):
 
     lr: float = 5e-4
     hidden: int = 368
-    width: int = 256
+    channels: int = 256
     gcn: int = 64
     dropout: float = 0.5
 
     def __post_init__(self) -> None:
         super().__post_init__()
         demand(self, "hidden", self.hidden >= 1, "1 or more")
-        demand(self, "width", self.width >= 1 and self.width % HEADS == 0, f"a multiple of {HEADS}")
+        demand(self, "channels", self.channels >= 1 and self.channels % HEADS == 0, f"a multiple of {HEADS}")
         demand(self, "gcn", self.gcn >= 4 and self.gcn % 4 == 0, "a multiple of 4")
         demand(self, "dropout", 0 <= self.dropout < 1, "a number from 0 to below 1")
 
@@ -206,7 +206,7 @@ class HpMcore(Staged):
         return dict(zip(("dynamic", "static", "skeleton"), spec.constants["roles"], strict=True))
 
     def build(self, spec: Spec) -> HpMcoreNet:
-        return HpMcoreNet(spec, self.hidden, self.width, self.gcn, self.dropout)
+        return HpMcoreNet(spec, self.hidden, self.channels, self.gcn, self.dropout)
 
     def phase_loss(self, logits: Tensor, truth: Tensor) -> Tensor:
         return segmentation_loss(logits, truth)
