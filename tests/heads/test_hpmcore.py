@@ -22,7 +22,7 @@ from aqa.heads.torch_head import Spec, built, spec_of
 
 from .stages_by_hand import cosines, cross_block, gelu, linear, normed, regressed, softmax, weights
 
-SMALL = {"hidden": 8, "channels": 8, "gcn": 4, "votes": 3}
+SMALL: dict[str, Any] = {"hidden": 8, "channels": 8, "gcn": 4, "votes": 3}
 ROLES = {"roles": ["clips", "frames", "pose"], "clips": 9}
 
 
@@ -182,7 +182,7 @@ def test_all_streams_are_looked_at_and_it_is_the_same_from_disk(tmp_path: Path):
     fitted.save(tmp_path)
     loaded = load_head(tmp_path).predict(test)
     assert np.array_equal(loaded.score, said.score)
-    assert np.array_equal(loaded.phases, said.phases)
+    assert np.array_equal(loaded.phases, said.phases)  # pyright: ignore[reportArgumentType]
     assert list(said.parts) == ["takeoff", "flight", "entry"]
     with torch.no_grad():
         for block in fitted.net.fuse:

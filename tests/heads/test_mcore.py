@@ -222,6 +222,7 @@ def test_it_learns_32_samples_by_heart_and_their_phases(dives: Callable[..., Fea
     fitted.save(tmp_path)
     again = load_head(tmp_path).predict(train)
     assert np.array_equal(again.score, judged.score)
+    assert again.phases is not None
     assert np.array_equal(again.phases, judged.phases)
     assert {name: part.tolist() for name, part in again.parts.items()} == {
         n: p.tolist() for n, p in judged.parts.items()

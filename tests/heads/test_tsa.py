@@ -78,12 +78,12 @@ def parsed_by_hand(net: TsaNet, of: Any) -> tuple[np.ndarray, np.ndarray, np.nda
     return np.array(frames), np.array(logits), np.array(maps)
 
 
-def better_by_hand(net: TsaNet, frames: np.ndarray, at: Any, maps: np.ndarray, other_at: Any) -> float:
+def better_by_hand(net: TsaNet, frames: np.ndarray, at: np.ndarray, maps: np.ndarray, other_at: np.ndarray) -> float:
     w, said = weights(net), []
-    cuts = [[(0, st - 1), (st, ed - 1), (ed, 95)] for st, ed in (at, other_at)]
-    for mine, theirs in zip(*cuts, strict=True):
-        x = resampled(frames, *mine, 5)
-        memory = np.concatenate([resampled(place, *theirs, 5) for place in maps])
+    cuts = [((0, st - 1), (st, ed - 1), (ed, 95)) for st, ed in (at, other_at)]
+    for (first, last), (low, high) in zip(*cuts, strict=True):
+        x = resampled(frames, first, last, 5)
+        memory = np.concatenate([resampled(place, low, high, 5) for place in maps])
         for layer in range(3):
             x = cross_block(w, f"decoder.blocks.{layer}", x, memory, 8)
         said.append(regressed(w, "regressor", x))
@@ -153,6 +153,7 @@ def test_the_true_transitions_cut_in_the_first_quarter_of_the_epochs(dives: Call
     fitted = {told: fit(Tsa(epochs=3, told=told), train, seeds=[0]) for told in (0.0, 0.34, 1.0)}
     for told, steps in ((0.0, 0), (0.34, 6), (1.0, 9)):
         (one,) = fitted[told]
+        assert isinstance(one.net, TsaNet)
         assert (one.net.told, one.net.done.item()) == (steps, 9)
     losses = [one.info["loss"] for (one,) in fitted.values()]
     assert len(set(losses)) == 3
@@ -186,7 +187,7 @@ def test_padding_changes_nothing(make_spec: MakeSpec, maps: Batch):
 
 def test_it_keeps_the_contract_with_maps():
     data = synthetic(replace(Tsa.needs, shape=3), 30, seed=2, prefix="maps")
-    check_head(Tsa(epochs=2, votes=3), data=data)
+    check_head(make_head("tsa", {"epochs": "2", "votes": "3"}), data=data)
 
 
 def test_it_learns_32_samples_by_heart(dives: Callable[..., FeatureSet]):
