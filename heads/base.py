@@ -138,7 +138,6 @@ class Needs:
     shape: int | None = (
         1  # dimensions of one clip's feature: 1 for vectors, 2 for joints [J, 3], 3 for maps, None for any
     )
-    shapes: tuple[int, ...] = ()  # the same of each of several streams, in any order, where they are unlike
     clips: int = 1  # the least number of clips per sample
     most_samples: int = 0  # of train; 0: any number
     further_streams: int = 0  # how many it may be given beside those: other clips of the same backbone
@@ -157,6 +156,7 @@ class Needs:
     validates: bool = False  # `fit` uses its `val`, for instance to choose the epoch
     gives: tuple[str, ...] = ()  # "spread", "attributes", "captions", "phases", "parts"
     floor: bool = False  # a row that every real head must beat
+    shapes: tuple[int, ...] = ()  # as `shape`, of each of several streams in any order, where they are unlike
 
 
 class Fitted(Protocol):
