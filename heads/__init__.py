@@ -83,6 +83,9 @@ HEADS: dict[str, str] = {
     "tpt": "aqa.heads.tpt:Tpt",
     "segment": "aqa.heads.segment:Segment",
     "psnet": "aqa.heads.psnet:PsNet",
+    "mcore": "aqa.heads.mcore:Mcore",
+    "tsa": "aqa.heads.tsa:Tsa",
+    "hpmcore": "aqa.heads.hpmcore:HpMcore",
     "gcn": "aqa.heads.gcn:Gcn",
 }
 

@@ -127,6 +127,7 @@ class Judgement:
     captions: tuple[str, ...] = ()
     phases: np.ndarray | None = None  # int64 [N, 2]: transitions among 96 frames, see catalog/phases.py
     exemplars: tuple[tuple[str, ...], ...] = ()  # per sample the ids compared with
+    parts: Mapping[str, np.ndarray] = field(default_factory=dict)  # stage -> points above the exemplars', float64 [N]
 
 
 @dataclass(frozen=True)
@@ -151,8 +152,9 @@ class Needs:
     unlabelled: bool = False  # learns from train samples without a score too
     out_of_fold: bool = False  # learns from judgements of train samples by heads that have not seen them
     validates: bool = False  # `fit` uses its `val`, for instance to choose the epoch
-    gives: tuple[str, ...] = ()  # "spread", "attributes", "captions", "phases"
+    gives: tuple[str, ...] = ()  # "spread", "attributes", "captions", "phases", "parts"
     floor: bool = False  # a row that every real head must beat
+    shapes: tuple[int, ...] = ()  # as `shape`, of each of several streams in any order, where they are unlike
 
 
 class Fitted(Protocol):

@@ -23,6 +23,7 @@ class Exemplars(NamedTuple):
     masks: dict[str, Tensor]  # bool [B * M, T]
     score: Tensor  # [B * M]
     difficulty: Tensor  # [B * M]
+    targets: Mapping[str, Tensor] = {}  # [B * M, ...]: as those of `Batch`, in training alone
 
 
 class Batch(NamedTuple):

@@ -27,6 +27,8 @@ QUICK = {
     "rounds": "20",
     "hidden": "64",
     "frames": "8",
+    "channels": "16",
+    "gcn": "4",
     "members": "ridge+lightgbm",
     "caption_hidden": "32",
 }  # of these what the head has as a parameter
@@ -93,7 +95,8 @@ def check_fit(head: Head, train: FeatureSet, test: FeatureSet) -> list[Fitted]:
     same = _same(first, second)
     _must(same != head.needs.seeded, head, f"needs.seeded is {head.needs.seeded}, and two seeds agree: {same}")
     alone = head.fit(train, None, seeds=[SEEDS[1]], device="cpu")[0].predict(test).score
-    same = _close(alone, second.score, train, BESIDE)  # not the phases: which of two frames is better is all or nothing
+    # Not the phases: which of two frames is better is all or nothing. Where they cut what is scored, scores follow.
+    same = _close(alone, second.score, train, BESIDE * (10 if "parts" in head.needs.gives else 1))
     _must(same, head, "a seed gives other scores when other seeds are fitted beside it")
     validated = head.fit(train, test, seeds=[SEEDS[0]], device="cpu")[0]
     with_val = validated.predict(test)
@@ -114,6 +117,7 @@ def check_judgement(head: Head, fitted: Fitted, train: FeatureSet, test: Feature
         ("attributes", bool(judged.attributes)),
         ("captions", bool(judged.captions)),
         ("phases", judged.phases is not None),
+        ("parts", bool(judged.parts)),
     ):
         _must(has == (name in gives), head, f"needs.gives and the judgement disagree about {name}")
     if judged.spread is not None:
@@ -122,6 +126,9 @@ def check_judgement(head: Head, fitted: Fitted, train: FeatureSet, test: Feature
     for name, table in judged.attributes.items():
         ok = table.ndim == 2 and len(table) == count and np.allclose(table.sum(axis=1), 1, atol=1e-4)
         _must(ok, head, f"the probabilities of {name} are not [N, classes] with sum 1")
+    for name, part in judged.parts.items():
+        ok = part.dtype == np.float64 and part.shape == (count,) and bool(np.isfinite(part).all())
+        _must(ok, head, f"the points of {name} are not float64 [N], finite")
     _must(not judged.captions or len(judged.captions) == count, head, "it has not one caption per sample")
     if judged.phases is not None:
         phases = judged.phases

@@ -27,10 +27,11 @@ def synthetic(
     difficulty = rng.choice([2.0, 2.5, 3.2], count)
     score = mark * difficulty * 30 if kind == "score" else np.arange(count) % 2 * 1.0
     lengths = max(needs.clips, 2) + rng.integers(0, 5, count)
-    shape = SHAPES[needs.shape]
-    slope = np.random.default_rng(11).normal(size=shape)  # the same for train and test
+    slopes = np.random.default_rng(11)  # the same for train and test
     streams = {}
     for k in range(max(needs.streams, 1)):
+        shape = SHAPES[needs.shapes[k] if needs.shapes else needs.shape]
+        slope = slopes.normal(size=shape)
         offsets = np.concatenate([[0], np.cumsum(lengths + k)]).astype(np.int64)
         of_score = np.repeat(score / score.max(), lengths + k).reshape(-1, *(1 for _ in shape))
         values = of_score * slope + 0.3 * rng.normal(size=(int(offsets[-1]), *shape))
@@ -93,7 +94,7 @@ def lacking(data: FeatureSet, needs: Needs) -> Iterator[tuple[str, FeatureSet]]:
         yield "one stream too many", replace(data, streams={**data.streams, **more})
         lengths = [int(n) for n in stream.lengths]
         yield "a sample without enough clips", with_lengths(data, [*lengths[:-1], max(needs.clips, 1) - 1])
-        if needs.shape is not None:
+        if needs.shape is not None or needs.shapes:
             flat = {n: Ragged(s.values[..., None], s.offsets) for n, s in data.streams.items()}
             yield "clips of another number of dimensions", replace(data, streams=flat)
     if "score" not in needs.targets:

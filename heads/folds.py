@@ -78,6 +78,7 @@ def _joined(parts: Sequence[Judgement], order: np.ndarray) -> Judgement:
     spread = [part.spread for part in parts if part.spread is not None]
     phases = [part.phases for part in parts if part.phases is not None]
     shared = set.intersection(*(set(part.attributes) for part in parts))
+    stages = set.intersection(*(set(part.parts) for part in parts))
     return Judgement(
         score=np.concatenate([part.score for part in parts])[order],
         spread=np.concatenate(spread)[order] if len(spread) == len(parts) else None,
@@ -85,6 +86,7 @@ def _joined(parts: Sequence[Judgement], order: np.ndarray) -> Judgement:
         captions=tuple(captions[i] for i in order) if len(captions) == len(order) else (),
         phases=np.concatenate(phases)[order] if len(phases) == len(parts) else None,
         exemplars=tuple(exemplars[i] for i in order) if len(exemplars) == len(order) else (),
+        parts={name: np.concatenate([part.parts[name] for part in parts])[order] for name in sorted(stages)},
     )
 
 

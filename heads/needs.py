@@ -120,11 +120,15 @@ def _streams(head: Head, data: FeatureSet) -> list[str]:
     ):
         got = _listed({name: stream.shape for name, stream in data.streams.items()})
         lacks.append(f"it takes streams of one backbone, all of one shape, got {got}")
+    elif needs.shapes and sorted(len(stream.shape) for stream in data.streams.values()) != sorted(needs.shapes):
+        wanted = ", ".join(_FEATURE[dimensions] for dimensions in needs.shapes)
+        got = _listed({name: stream.shape for name, stream in data.streams.items()})
+        lacks.append(f"it takes streams of {wanted} per clip, got {got}")
     for name, stream in data.streams.items():
         if needs.shape is not None and len(stream.shape) != needs.shape:
             wanted = _FEATURE.get(needs.shape, f"{needs.shape} dimensions")
             lacks.append(f"it takes {wanted} per clip, and stream '{name}' has {list(stream.shape)}")
-        elif needs.shape == JOINTS and not _is_pose(stream.shape):
+        elif JOINTS in (needs.shape, *needs.shapes) and len(stream.shape) == JOINTS and not _is_pose(stream.shape):
             layouts = ", ".join(SKELETONS)
             lacks.append(f"it takes joints [J, 3] of {layouts}, and stream '{name}' has {list(stream.shape)}")
         short = stream.lengths < max(needs.clips, 1)

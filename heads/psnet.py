@@ -63,8 +63,11 @@ class ProcedureNet(nn.Module):
 
     def forward(self, x: Tensor, noise: Noise | None = None, resample: Resample | None = None) -> Tensor:  # noqa: ARG002
         """x [B, clips, D], or what `resample` makes so many clips of -> logits [B, 96, 2]."""
-        x = x if resample is None else resample(x)
-        return self.third(self.second(self.first(self.frames(x)).relu()).relu())
+        return self.transitions(self.frames(x if resample is None else resample(x)))
+
+    def transitions(self, frames: Tensor) -> Tensor:
+        """[B, 96, ...] of `frames` -> logits [B, 96, 2]."""
+        return self.third(self.second(self.first(frames).relu()).relu())
 
 
 def halved(x: Tensor) -> Tensor:

@@ -87,8 +87,9 @@ class SeparableAttention(nn.Module):
 class CrossBlock(nn.Module):
     """A pre-norm layer: attention of tokens over those of another sample, then feed-forward, residuals around each."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, heads: int = HEADS) -> None:
         super().__init__()
+        self.heads = heads
         self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(3))
         self.query = nn.Linear(width, width, bias=False)
         self.inputs = nn.Linear(width, 2 * width, bias=False)
@@ -98,10 +99,13 @@ class CrossBlock(nn.Module):
     def forward(self, x: Tensor, memory: Tensor) -> Tensor:
         """x [R, N, width], memory [R, M, width] -> as x."""
         queries, keys = self.query(self.norms[0](x)), self.inputs(self.norms[1](memory))
-        q, k, v = (_split(part) for part in (queries, *keys.chunk(2, dim=2)))
+        q, k, v = (self._split(part) for part in (queries, *keys.chunk(2, dim=2)))
         mixed = (q @ k.mT / math.sqrt(q.shape[-1])).softmax(dim=-1) @ v
         x = x + self.output(mixed.transpose(1, 2).flatten(2))
         return x + self.outer(F.gelu(self.inner(self.norms[2](x))))
+
+    def _split(self, x: Tensor) -> Tensor:
+        return x.unflatten(2, (self.heads, -1)).transpose(1, 2)  # [R, heads, N, width / heads]
 
 
 class Decoder(nn.Module):
@@ -144,7 +148,3 @@ def contrast(one: Tensor, other: Tensor, temperature: float) -> Tensor:
     itself = torch.eye(2 * pairs, dtype=torch.bool, device=one.device)
     partner = torch.cat([likeness.diagonal(pairs), likeness.diagonal(-pairs)])
     return (likeness.masked_fill(itself, -math.inf).logsumexp(dim=1) - partner).mean()
-
-
-def _split(x: Tensor) -> Tensor:
-    return x.unflatten(2, (HEADS, -1)).transpose(1, 2)  # [R, heads, N, width / heads]

@@ -66,7 +66,7 @@ def fit(
     rows = to_batch(train, scaling, device, dtype)._replace(targets=labels)
     spec = replace(spec, updates=sum(batch_sizes(head, rows.labelled).values()))
     exemplars = None if bank is None else Exemplars(*rows[:4])
-    whole = Train(rows, exemplars or ())
+    whole = Train(rows, () if exemplars is None else exemplars._replace(targets=labels))
     val_rows = None
     if val is not None and len(val) and head.select != "last":
         fitted_on.check(head, val)

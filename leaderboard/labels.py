@@ -3,7 +3,7 @@
 `predictions.csv` has for every attribute that a head names its classes in `class NAME` (predicted) and `true NAME`
 (empty where unknown), for captions `caption` and `reference`, and for phases `phases` and `true phases` (empty where
 unknown): where the second and the last phase begin among 96 frames (`catalog/phases.py`), with a blank between
-("28 62").
+("28 62"). `points STAGE`: by how many points a stage is better than those of the exemplars.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from .captions import NAMES, caption_metrics
 from .metrics import Metrics
 
 CLASS, TRUE, CAPTION, REFERENCE, PHASES = "class ", "true ", "caption", "reference", "phases"
+POINTS = "points "
 OVERLAPS = {"aiou_50": 0.5, "aiou_75": 0.75}
 TIOU = "tiou"
 
@@ -31,10 +32,11 @@ def label_columns(
     said: Sequence[str],
     phases: np.ndarray | None = None,
     transitions: np.ndarray | None = None,
+    parts: Mapping[str, np.ndarray] | None = None,
 ) -> dict[str, list[str]]:
     """The columns of N samples. `attributes`: name -> probabilities [N, classes], `captions`: [N] or (), `phases`:
     transitions [N, 2] or None: what a head says; `truth`: name -> class indices [N], -1 unknown, `said`: captions [N],
-    and `transitions` [N, 2], -1 unknown: what is true."""
+    and `transitions` [N, 2], -1 unknown: what is true. `parts`: stage -> points [N]."""
     columns: dict[str, list[str]] = {}
     for name, probabilities in attributes.items():
         columns[CLASS + name] = [str(k) for k in probabilities.argmax(axis=1)]
@@ -46,7 +48,7 @@ def label_columns(
         columns[PHASES] = [f"{st} {ed}" for st, ed in phases]
         true = np.full_like(phases, -1) if transitions is None else transitions
         columns[TRUE + PHASES] = [f"{st} {ed}" if st >= 0 else "" for st, ed in true]
-    return columns
+    return columns | {POINTS + stage: [f"{value:.9g}" for value in points] for stage, points in (parts or {}).items()}
 
 
 def label_metrics(columns: Columns) -> Metrics:

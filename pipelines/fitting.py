@@ -178,4 +178,5 @@ def _prediction(part: str, data: FeatureSet, judged: Judgement) -> Prediction:
 
 def _labels(data: FeatureSet, judged: Judgement) -> dict[str, list[str]]:
     true = None if judged.phases is None else transitions_of(data.phases)
-    return label_columns(judged.attributes, judged.captions, data.attributes, data.caption, judged.phases, true)
+    known = data.attributes, data.caption
+    return label_columns(judged.attributes, judged.captions, *known, judged.phases, true, judged.parts)

@@ -38,6 +38,8 @@ GRADIENT_HEADS: list[tuple[str, dict[str, str]]] = [
     ("tpt", {"hidden": "64", "votes": "3", "parts": "3"}),
     ("segment", {"hidden": "8"}),
     ("psnet", {"hidden": "16", "lr": "1e-4"}),
+    ("mcore", {"hidden": "16", "votes": "3"}),
+    ("tsa", {"hidden": "16", "votes": "3", "lr": "1e-5"}),
     ("gcn", {"encoder": "st", "hidden": "8", "frames": "5", "flip": "yes"}),
 ]
 

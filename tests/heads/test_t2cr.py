@@ -150,7 +150,7 @@ def test_swapping_a_pair_swaps_the_two_relative_marks(make_spec: MakeSpec, pairs
     batch = two(pairs)
     known = batch.exemplars
     assert isinstance(known, Exemplars)
-    swapped = Batch(*known, *batch[4:6], exemplars=Exemplars(*batch[:4]))
+    swapped = Batch(*known[:4], *batch[4:6], exemplars=Exemplars(*batch[:4]))
     net = net_of(make_spec, "xy").eval()
     relative = []
     for one in (batch, swapped):

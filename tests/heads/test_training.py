@@ -179,7 +179,8 @@ def test_gradients_reach_the_clips(name: str, settings: dict[str, str], dives: D
     clips = batch.streams["x"].requires_grad_()
     if head.needs.exemplars:
         flipped = Exemplars(*[{"x": v["x"].flip(0)} if isinstance(v, dict) else v.flip(0) for v in batch[:4]])
-        batch = batch._replace(exemplars=flipped)
+        targets = {n: labels.flip(0) for n, labels in batch.targets.items()}
+        batch = batch._replace(exemplars=flipped._replace(targets=targets))
     head.loss(net.train(), batch, Live(torch.Generator().manual_seed(0)), Step(0, 0)).backward()
     assert clips.grad is not None
     there = batch.masks["x"]
