@@ -71,9 +71,9 @@ def probe(media: Media) -> Probe:
     if path.is_dir():
         found = folder.listing(path)
         flow = not found.frames and bool(found.flow)
+        count = folder.count(path, flow=flow)
         chunk = next(read_frames(media, np.zeros(1, np.int64), flow=flow))
-        kind = "flow" if flow else "folder"
-        return Probe(kind, folder.count(path, flow=flow), chunk.layout.height, chunk.layout.width)
+        return Probe("flow" if flow else "folder", count, chunk.layout.height, chunk.layout.width)
     index = video.index_of(path)
     chunk = next(read_frames(media, np.zeros(1, np.int64)), None)
     if chunk is None:

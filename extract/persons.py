@@ -30,7 +30,8 @@ def finish(how: str, pixels: Pixels) -> Finish:
     """From tables float32 [T, PERSONS, COLUMNS] in pixels of the network's input to poses float32 [T, JOINTS, 3].
 
     x and y are in pixels of the frames as a player shows them, the corner of the upper left pixel being (0, 0) and its
-    middle (0.5, 0.5). Frames without the person are interpolated, with confidence 0. `how`: one of `CHOICES`.
+    middle (0.5, 0.5). Frames without the person are interpolated, with confidence 0; so are joints outside the frame,
+    which nobody can have seen: networks guess them for who leaves it. `how`: one of `CHOICES`.
 
     - tracked: the largest sure person of the first frame that has one, followed by the overlap of boxes, where the box
       is expected to move on as it did. Who is lost for more than `PATIENCE` frames is given up, and the largest sure
@@ -44,11 +45,13 @@ def finish(how: str, pixels: Pixels) -> Finish:
 
 
 def _finish(found: np.ndarray, sizes: np.ndarray, *, how: str, pixels: Pixels) -> tuple[np.ndarray, Mapping[str, Any]]:
-    scale = _to_frames(sizes, pixels)  # [T, 2]
-    boxes = found[..., :4] * np.tile(scale, 2)[:, None]
-    score = found[..., 4] * (sizes[:, :1] > 0)
+    scale, ends = _to_frames(sizes, pixels), sizes[:, ::-1]  # [T, 2]; ends: width and height
+    boxes = np.clip(found[..., :4] * np.tile(scale, 2)[:, None], 0, np.tile(ends, 2)[:, None])
+    score = found[..., 4] * (_areas(boxes) > 0)
     joints = found[..., 5:].reshape(*found.shape[:2], JOINTS, 3).copy()
     joints[..., :2] *= scale[:, None, None]
+    inside = (joints[..., :2] >= 0) & (joints[..., :2] <= ends[:, None, None])
+    joints[..., 2] *= inside.all(axis=-1)
     restarts = 0
     if how == "tracked":
         chosen, restarts = follow(boxes, score)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -51,9 +51,19 @@ def measure(
     confidence: Annotated[
         float, typer.Option("--confidence", min=0.0, max=1.0, help="Below it a joint is not seen.")
     ] = 0.3,
+    backbone: Annotated[
+        str | None, typer.Option("--backbone", help="Who finds the poses of a VIDEO.", show_default="pose")
+    ] = None,
     weights: Annotated[
-        str | None, typer.Option("--weights", help="Weight file of the pose backbone, for a VIDEO.")
-    ] = "torchvision",
+        str | None,
+        typer.Option(
+            "--weights", help="Its weight file; `random` for none.", show_default="torchvision, which downloads"
+        ),
+    ] = None,
+    person: Annotated[
+        Literal["tracked", "largest", "central"] | None,
+        typer.Option("--person", help="Whose pose, where a VIDEO has several persons.", show_default="tracked"),
+    ] = None,
     device: Device = "auto",
     protocol: ProtocolName = None,
     cache: Cache = None,
@@ -74,20 +84,29 @@ def measure(
         return _reference(what, output, features, protocol, cache, said, console)
     if draw is not None and draw.suffix.lower() != ".png":
         raise UsageError(f"{draw} is no .png", field="--draw", hint="pictures are written as PNG")
-    from ..catalog.base import Media
     from . import measuring, tracks
 
     path = Path(what)
     if path.exists() and not tracks.is_pose_file(path):
-        track = tracks.track_of_video(Media(path, start, end), None if weights == "random" else weights, device)
-        video = video or path
+        track = tracks.track_of_video(
+            path,
+            console,
+            start=start,
+            stop=end,
+            backbone=backbone or tracks.POSE,
+            weights=weights,
+            person=person,
+            device=device,
+        )
+        track, said = measuring.with_video(track, video or path, said)
+        return _one(track, said, against, draw, video or path, console)
+    for name, value in (("--backbone", backbone), ("--weights", weights), ("--person", person)):
+        if value is not None:
+            raise UsageError(f"{what} is no video", field=name, hint="it says how poses are found in a VIDEO")
+    track = tracks.track_of_file(path) if path.exists() else _cached(what, features, cache)
+    if video is not None:
         track, said = measuring.with_video(track, video, said)
-    else:
-        track = tracks.track_of_file(path) if path.exists() else _cached(what, features, cache)
-        if video is not None:
-            track, said = measuring.with_video(track, video, said)
-        track = track.part(start, end)
-    return _one(track, said, against, draw, video, console)
+    return _one(track.part(start, end), said, against, draw, video, console)
 
 
 def _cached(what: str, features: str, cache: Path | None) -> Track:
@@ -107,8 +126,6 @@ def _one(
     from . import measuring
 
     reference = None if against is None else measuring.read_reference(against)
-    if video is not None:
-        track, said = measuring.with_video(track, video, said)
     dive, measured = measuring.measured_dive(track, said)
     kind = said.kind or track.kind
     standings = {
@@ -118,6 +135,8 @@ def _one(
     result = {
         "name": track.name,
         "frames": len(track.pose),
+        "without": track.without,
+        "found": dict(track.found) or None,
         "kind": kind or None,
         "position": dive.phases.position or None,
         "phases": measuring.phases_in_words(dive, track.first),

@@ -148,7 +148,7 @@ def phases_in_words(dive: Dive, first: int) -> dict[str, dict[str, Any]]:
 
 
 def title_of(track: Track, dive: Dive, kind: str, reference: Reference | None) -> list[str]:
-    """The name and what is known of the dive; what it is compared with."""
+    """The name and what is known of the dive; what it is compared with; how the pose was found, if it was."""
     sources = {"labels": "frame labels", "given": "the frames that were given", "pose": "the pose"}
     spans = (dive.phases.flight, dive.phases.somersault, dive.phases.entry)
     known = dict.fromkeys(sources[span.source] for span in spans if span.source)
@@ -159,7 +159,20 @@ def title_of(track: Track, dive: Dive, kind: str, reference: Reference | None) -
     if reference is not None:
         about = reference.about
         lines[1] += f"; against {about['dives']} dives ({about['part']}) of {about['dataset']}, {about['features']}"
-    return lines
+    return [*lines, *filter(None, [_whose(track)])]
+
+
+def _whose(track: Track) -> str:
+    """Who found the pose, in how many frames nobody is seen, and what makes it doubtful that it is one person's."""
+    found, frames = track.found, len(track.pose)
+    words = [f"found by {found['backbone']}, {found['person']}"] if found else []
+    if track.without:
+        words.append(f"nobody is seen in {'any' if track.without == frames else track.without} of {frames} frames")
+    if found and found["persons"] > 1:
+        words.append(f"up to {found['persons']} persons in a frame")
+    if found and found["restarts"]:
+        words.append(f"{found['restarts']} times another person was taken")
+    return "; ".join(words)
 
 
 def row_of(one: Measured, standing: Standing | None, first: int) -> dict[str, Any]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,15 +15,17 @@ from ..errors import DataError, UnknownName, UnmetNeeds, UsageError
 
 if TYPE_CHECKING:
     from ..cache.store import FeatureStore
+    from .console import Console
 
 EVENLY = 96  # rows that are taken evenly of a video: HP-MCoRe's poses, plan 96x1of96
-POSE = "pose"  # the backbone of a video
+POSE = "pose"  # the backbone of a video where none is said
 
 
 @dataclass(frozen=True)
 class Track:
     """The pose [T, J, 3] of one performance. `frames` [T]: which frame of the video each row is, None where nobody
-    knows. `labels`: of every row. `fps`: rows in a second. `first`: what the first row is called."""
+    knows. `labels`: of every row. `fps`: rows in a second. `first`: what the first row is called. `found`: by which
+    network and how the whole of it was found, as extraction notes it; empty for poses that came as such."""
 
     name: str
     pose: np.ndarray
@@ -32,15 +34,16 @@ class Track:
     kind: str = ""
     fps: float | None = None
     first: int = 0
+    found: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def without(self) -> int:
+        """In how many rows no joint was seen."""
+        return int((~(self.pose[..., 2] > 0).any(axis=1)).sum())
 
     def part(self, start: int, stop: int | None) -> Track:
         """Rows from `start` to before `stop`. Raises UsageError if there is none."""
-        stop = len(self.pose) if stop is None else stop
-        if not 0 <= start < stop <= len(self.pose):
-            said = f"frames {start} to {stop} of a pose with {len(self.pose)}"
-            hint = f"frames count from 0, and --end is at most {len(self.pose)}"
-            raise UsageError(said, field="--start, --end", hint=hint)
-        rows = slice(start, stop)
+        rows = slice(start, _stop(start, stop, len(self.pose), "a pose"))
         frames = None if self.frames is None else self.frames[rows]
         return replace(self, pose=self.pose[rows], frames=frames, labels=self.labels[rows], first=self.first + start)
 
@@ -83,28 +86,53 @@ def tracks_of_store(store: FeatureStore, ids: Sequence[str]) -> list[Track]:
         first = 0 if entry.media is None else entry.media.start
         frames = None if rows is None else rows + first
         name = f"{store.dataset_name}:{sample}"
-        found.append(Track(name, values[a:b], frames, labels, entry.kind or "", _rate(times[a:b])))
+        by = _found(store.fingerprint.backbone, sources[sample])
+        found.append(Track(name, values[a:b], frames, labels, entry.kind or "", _rate(times[a:b]), found=by))
     return found
 
 
-def track_of_video(media: Media, weights: str | None, device: str) -> Track:
-    """Of a video or a folder of frames, by the pose backbone: every frame.
+def track_of_video(
+    path: Path,
+    console: Console,
+    *,
+    start: int = 0,
+    stop: int | None = None,
+    backbone: str = POSE,
+    weights: str | None = None,
+    person: str | None = None,
+    device: str = "auto",
+) -> Track:
+    """Of the frames from `start` to before `stop` of a video or a folder of images, found as `aqa extract` finds poses.
+    `weights`: a file, "torchvision" (taken for None, where it publishes them) or "random".
 
-    Raises UsageError where there is no such backbone, VideoError, WeightsError.
+    Raises UsageError for frames that are not there and a backbone that finds no persons, VideoError, WeightsError.
     """
-    from ..extract.backbones import BACKBONES  # the whole of extract only where there is a video
+    from ..extract.backbones import parse  # the whole of extract only where there is a video
+    from ..extract.backbones.hub import TORCHVISION
     from ..extract.engine import Failed, extract
     from ..extract.precision import choose
-    from .streams import prepare
+    from .streams import prepare, with_person
+    from .video_frames import look_into
 
-    if POSE not in BACKBONES:
-        hint = "give a file of poses (.json, .npz, .txt) or DATASET:ID, and the video with --video"
-        raise UsageError(f"{media.path} is a video, and this version finds no poses in videos", hint=hint)
-    job = prepare(POSE, weights, plan="dense:1:1", plans={}, short="edge", precision="fp32").job(POSE)
-    (event,) = extract([(str(media.path), media)], [job], device=choose(device).device, workers=0)
+    stop = _stop(start, stop, look_into(path).frames, str(path))
+    known, tag, _ = parse(backbone)
+    if known.finish is None:
+        hint = "take --backbone pose or rtmpose, or give a file of poses and the video with --video"
+        raise UsageError(f"{backbone} finds no persons", field="--backbone", hint=hint)
+    if weights is None and tag != "random" and any(one.source == TORCHVISION for one in known.weights.values()):
+        weights = TORCHVISION  # random weights, which `aqa extract` takes, would measure nobody
+    [spec] = with_person([backbone], person)
+    given = None if weights == "random" else weights
+    one = prepare(spec, given, plan="dense:1:1", plans={}, short="edge", precision="fp32")
+    device = choose(device, "fp32").device
+    for warning in one.resolved.warnings:
+        console.warn(warning)
+    console.say(f"looking for persons in {stop - start} frames of {path}, on {device}")
+    (event,) = extract([("", Media(path, start, stop))], [one.job(one.stream)], device=device, workers=0)
     if isinstance(event, Failed):
         raise event.error
-    return Track(str(media.path), event.features, event.starts + media.start, fps=_rate(event.times), first=media.start)
+    by = _found(one.resolved.name, event.notes)
+    return Track(str(path), event.features, event.starts + start, fps=_rate(event.times), first=start, found=by)
 
 
 def placed(track: Track, count: int) -> Track:
@@ -142,6 +170,15 @@ def is_pose_file(path: Path) -> bool:
     return path.is_file() and path.suffix.lower() in SUFFIXES
 
 
+def _stop(start: int, stop: int | None, count: int, what: str) -> int:
+    """Where a range of frames ends. Raises UsageError for one with frames that are not there, or with none."""
+    stop = count if stop is None else stop
+    if not 0 <= start < stop <= count:
+        hint = f"frames count from 0, and --end is at most {count}"
+        raise UsageError(f"frames {start} to {stop} of {what} with {count}", field="--start, --end", hint=hint)
+    return stop
+
+
 def _rows(sample: Sample, starts: np.ndarray) -> np.ndarray | None:
     """Which frame of the sample each row is: as extraction wrote it, every one, or `EVENLY` of them."""
     count = len(sample.phases)
@@ -152,6 +189,11 @@ def _rows(sample: Sample, starts: np.ndarray) -> np.ndarray | None:
     if len(starts) == count:
         return np.arange(count)
     return np.linspace(0, count - 1, EVENLY).astype(np.int64) if len(starts) == EVENLY and count else None
+
+
+def _found(backbone: str, notes: Mapping[str, Any]) -> dict[str, Any]:
+    """What is said of poses that a network found: `notes` under "pose" (see `extract.persons.finish`) and its name."""
+    return {"backbone": backbone, **notes["pose"]} if "pose" in notes else {}
 
 
 def _rate(times: np.ndarray) -> float | None:

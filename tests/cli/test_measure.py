@@ -13,7 +13,6 @@ from typer.testing import CliRunner
 
 from aqa.catalog.demo import render
 from aqa.heads.measures import MEASURES
-from aqa.pipelines import tracks
 from aqa.pipelines.cli import app
 
 BONE = 40.0
@@ -197,47 +196,6 @@ def test_a_video_of_another_length_is_not_drawn_on(aqa, tmp_path: Path):
     assert aqa("measure", "dive.json", "--video", "long.mp4", "--draw", "x.png").exit_code == 0
 
 
-def test_a_video_alone_waits_for_the_pose_backbone(aqa, value, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    write_film(tmp_path / "dive.mp4", 40)
-    seen = []
-
-    def found(media, weights, device):
-        seen.append((media.start, media.stop, weights))
-        pose = np.concatenate([somersault(38), np.ones((38, 16, 1))], -1)
-        return tracks.Track(str(media.path), pose, np.arange(38) + media.start, first=media.start)
-
-    monkeypatch.setattr(tracks, "track_of_video", found)
-    words = (
-        "measure",
-        "dive.mp4",
-        "--start",
-        "2",
-        "--weights",
-        "random",
-        "--kind",
-        "407B",
-        "--draw",
-        "x.png",
-        "--json",
-    )
-    said = value(aqa(*words))
-    assert seen == [(2, None, None)]
-    assert said["frames"] == 38
-    assert min(by_name(said)["somersault_hip"]["frames"]) > 4
-    assert np.abs(picture("x.png")[TILE] - GREEN).max() < 12
-
-
-def test_without_a_pose_backbone_a_video_is_refused(aqa, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    from aqa.extract import backbones
-
-    known = {name: place for name, place in backbones.BACKBONES.items() if name != tracks.POSE}
-    monkeypatch.setattr(backbones, "BACKBONES", known)
-    write_film(tmp_path / "dive.mp4", 3)
-    done = aqa("measure", "dive.mp4")
-    assert done.exit_code == 2
-    assert "dive.mp4 is a video, and this version finds no poses in videos. Give a file of poses" in done.stderr
-
-
 # --- References
 
 
@@ -283,6 +241,7 @@ def test_a_reference_of_few_or_of_no_poses_is_not_written(aqa, extracted, own_vi
         (("demo:demo-001", "--draw", "x.jpg"), 2, "x.jpg is no .png"),
         (("demo:demo-001", "--against", "nowhere.json"), 3, "nowhere.json"),
         (("demo:demo-001", "--video", "nowhere.mp4"), 3, "no such file or folder"),
+        (("demo:demo-001", "--person", "largest"), 2, "demo:demo-001 is no video (field --person)"),
         (("demo:demo-001", "--output", "r.json"), 2, "demo:demo-001 is one dive"),
         (("demo:demo-001", "--entry", "99"), 2, "the entry at frame 99"),
         (("demo", "--output", "r.json", "--protocol", "offical"), 2, "Did you mean official"),

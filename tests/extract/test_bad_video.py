@@ -46,6 +46,8 @@ def test_missing_empty_and_other_files(tmp_path: Path) -> None:
     refused(tmp_path / "empty.mp4", "the file is empty")
     (tmp_path / "folder.mp4").mkdir()
     refused(tmp_path / "folder.mp4", "there are no frames in the folder")
+    with pytest.raises(VideoError, match="there are no frames in the folder"):
+        probe(Media(tmp_path / "folder.mp4"))
     os.mkfifo(tmp_path / "pipe.mp4")
     refused(tmp_path / "pipe.mp4", "neither a video file nor a folder")
     for name, content in {

@@ -108,7 +108,7 @@ def test_who_is_not_sure_is_followed_but_not_taken() -> None:
 
 def test_a_bounce_does_not_shake_the_track_off() -> None:
     """A springboard: 12 pixels down a frame, then 12 up, boxes of 20."""
-    there = [100 + 12 * min(t, 10 - t) for t in range(11)]
+    there = [20 + 12 * min(t, 10 - t) for t in range(11)]
     frames = [[box(50, y), box(150, 20, size=24)] if t else [box(50, y)] for t, y in enumerate(there)]
     x, _, notes = path(tables(frames))
     assert set(x) == {50.0}
@@ -129,6 +129,18 @@ def test_coordinates_are_those_of_each_frame_and_zeros_are_nobody() -> None:
         pytest.approx([50 * 333 / width, 50 * 501 / height, 0]),
     ]
     assert notes["pose"]["without"] == 1
+
+
+def test_who_leaves_the_frame_keeps_the_joints_that_are_in_it() -> None:
+    """A narrower frame than the input: what is found in the rest of it is nobody, or a guess."""
+    found = tables([[box(80)], [box(90)], [box(96)], [box(150)]])
+    found[:3, 0, 5 + 3 * 9 : 5 + 3 * 10] = [[95, 50, 0.8], [101, 50, 0.8], [99, 50, 0.8]]  # one hand
+    pose, notes = finish("tracked", PIXELS)(found, np.tile((100, 100), (4, 1)))
+    hand, others = pose[:, 9], np.delete(pose, 9, axis=1)
+    assert hand.tolist() == [pytest.approx(row) for row in ([95, 50, 0.8], [97, 50, 0], [99, 50, 0.8], [99, 50, 0])]
+    assert (others[:, :, 0] == np.array([80, 90, 96, 96])[:, None]).all()
+    assert (others[3, :, 2] == 0).all()
+    assert (notes["pose"]["without"], notes["pose"]["persons"]) == (1, 1)
 
 
 def test_overlaps() -> None:
