@@ -69,6 +69,9 @@ def import_dataset(
             if i in there_already:
                 skipped += 1
             else:
+                if not np.isfinite(features).all():
+                    hint = "only gaps of poses may be, in the array `pred` of an .npz: see docs/poses.md"
+                    raise DataError("there are numbers that are NaN or infinite", file=path, sample=i, hint=hint)
                 nowhere = np.zeros(len(features))
                 source = {**sources[i], "aligned": False} if i in unaligned else sources[i]
                 store.write(i, features, nowhere.astype(np.int64) - 1, nowhere * np.nan, source)

@@ -123,13 +123,19 @@ def test_each_frame_is_decoded_once_for_clips_and_poses(movie, tmp_path: Path, m
             yield frame
 
     monkeypatch.setattr(video, "_decoded", counted)
+    opens: list[str] = []
+    reads = av.open
+    monkeypatch.setattr(av, "open", lambda file, *words, **more: opens.append(file) or reads(file, *words, **more))
     calls: list[int] = []
     jobs = [
         pose_job(),
         pose_job("every third", "10x1of10"),
         Job("clips", Clips(calls), Pixels((48, 64), (32, 32), (0.0,) * 3, (1.0,) * 3), parse_plan("dense:8:4")),
     ]
-    found = only([("x", Media(movie(tmp_path / "a.mkv", 30)))], jobs, batch=4)
+    file = movie(tmp_path / "a.mkv", 30)
+    opens.clear()
+    found = only([("x", Media(file))], jobs, batch=4)
+    assert opens == [f"file:{file}"] * 2, "once to count its frames, once to decode them, for all three"
     assert len(decoded) == 30
     assert {(done.decoded, done.used) for done in found.values()} == {(30, 30)}
     assert [len(found["x", job.name].features) for job in jobs] == [30, 10, 7]
