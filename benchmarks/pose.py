@@ -23,7 +23,7 @@ from machine import write
 from aqa.catalog.base import Media
 from aqa.extract import Done, Job, choose, extract, parse_plan, resources
 from aqa.extract.backbones import Resolved, resolve
-from aqa.extract.decode import read_frames
+from aqa.extract.decode import probe, read_frames
 from aqa.extract.engine import batch_of
 from aqa.extract.pixels import to_frames, to_input
 from aqa.extract.precision import DTYPES, prepare
@@ -32,6 +32,11 @@ from extract import make_videos, measured
 
 def pose_job(resolved: Resolved) -> Job:
     return Job(resolved.name, resolved.net, resolved.pixels, parse_plan("dense:1:1"), finish=resolved.finish)
+
+
+def beginnings(videos: Sequence[Path], frames: int) -> list[tuple[str, Media]]:
+    """The first frames of each video, or all of a shorter one."""
+    return [(video.name, Media(video, 0, min(frames, probe(Media(video)).frames))) for video in videos]
 
 
 def resident(samples: Sequence[tuple[str, Media]], job: Job, device: str, batch: int) -> list[torch.Tensor]:
@@ -81,8 +86,7 @@ def main() -> None:
     print(choice.reason, file=sys.stderr)
     with tempfile.TemporaryDirectory() as folder:
         paths = sorted(args.videos.iterdir()) if args.videos else make_videos(Path(folder), 4)
-        samples = [(path.name, Media(path, 0, args.frames)) for path in paths]
-        result = compare(samples, pose_job(resolved), choice.device, args.batch)
+        result = compare(beginnings(paths, args.frames), pose_job(resolved), choice.device, args.batch)
     gpu = torch.cuda.get_device_name() if choice.device.startswith("cuda") else None
     write({"benchmark": "pose", "backbone": resolved.name, "choice": asdict(choice), "gpu": gpu, **result}, args.out)
 
