@@ -18,7 +18,8 @@ def extract(
     *,
     backbone: Annotated[list[str], typer.Option("--backbone", help="ARCH[.TAG][:LAYER]; may be given several times.")],
     weights: Annotated[
-        list[str] | None, typer.Option("--weights", help="Weight file, one after each --backbone; `random` for none.")
+        list[str] | None,
+        typer.Option("--weights", help="File, `torchvision` to download or `random`, one after each --backbone."),
     ] = None,
     root: Root = None,
     plan: Annotated[

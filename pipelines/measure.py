@@ -57,7 +57,9 @@ def measure(
     weights: Annotated[
         str | None,
         typer.Option(
-            "--weights", help="Its weight file; `random` for none.", show_default="torchvision, which downloads"
+            "--weights",
+            help="Its weight file; `torchvision` to download, `random` for none.",
+            show_default="from torch's cache",
         ),
     ] = None,
     person: Annotated[

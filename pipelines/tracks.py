@@ -103,12 +103,11 @@ def track_of_video(
     device: str = "auto",
 ) -> Track:
     """Of the frames from `start` to before `stop` of a video or a folder of images, found as `aqa extract` finds poses.
-    `weights`: a file, "torchvision" (taken for None, where it publishes them) or "random".
+    `weights`: a file, "torchvision" or "random"; None for published ones that torch's cache has already.
 
     Raises UsageError for frames that are not there and a backbone that finds no persons, VideoError, WeightsError.
     """
     from ..extract.backbones import parse  # the whole of extract only where there is a video
-    from ..extract.backbones.hub import TORCHVISION
     from ..extract.engine import Failed, extract
     from ..extract.precision import choose
     from .streams import prepare, with_person
@@ -119,9 +118,10 @@ def track_of_video(
     if known.finish is None:
         hint = "take --backbone pose or rtmpose, or give a file of poses and the video with --video"
         raise UsageError(f"{backbone} finds no persons", field="--backbone", hint=hint)
-    if weights is None and tag != "random" and any(one.source == TORCHVISION for one in known.weights.values()):
-        weights = TORCHVISION  # random weights, which `aqa extract` takes, would measure nobody
-    [spec] = with_person([backbone], person)
+    name, colon, layer = backbone.partition(":")
+    if weights is None and tag is None:  # not the random ones of `aqa extract`: the measures would mean nothing
+        name = f"{known.arch}.{next(iter(known.weights))}"
+    [spec] = with_person([name + colon + layer], person)
     given = None if weights == "random" else weights
     one = prepare(spec, given, plan="dense:1:1", plans={}, short="edge", precision="fp32")
     device = choose(device, "fp32").device

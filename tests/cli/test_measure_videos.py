@@ -86,7 +86,9 @@ def test_nobody_in_an_extracted_video_is_recorded(aqa, value, film: Path, nobody
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        ((), 3, "the weights of pose.coco could not be downloaded"),
+        ((), 3, "pose.coco needs a weight file, and torch's cache does not have it"),
+        (("--backbone", "pose:central"), 3, "or --weights torchvision to download it"),
+        (("--weights", "torchvision"), 3, "the weights of pose.coco could not be downloaded"),
         (("--weights", "nowhere.pth"), 3, "there is no such weight file (file nowhere.pth)"),
         (
             ("--backbone", "resnet18"),
