@@ -24,6 +24,7 @@ class Exemplars(NamedTuple):
     score: Tensor  # [B * M]
     difficulty: Tensor  # [B * M]
     targets: Mapping[str, Tensor] = {}  # [B * M, ...]: as those of `Batch`, in training alone
+    encoded: Mapping[str, Tensor] = {}  # [B * M, ...]: what the head's `encoded` made, in judging alone
 
 
 class Batch(NamedTuple):
@@ -120,8 +121,12 @@ def select(rows_of: Batch, rows: Tensor) -> Batch:
 
 
 def with_exemplars(batch: Batch, bank: Exemplars, rows: Tensor) -> Batch:
-    """`batch` beside the samples of `bank` at `rows`: [B * M], or [S, B * M] for a batch of S seeds."""
-    return batch._replace(exemplars=tree_map(lambda tensor: tensor[rows], bank))
+    """`batch` beside the samples of `bank` at `rows`: [B * M], or [S, B * M] for a batch of S seeds, each of which has
+    `encoded` of its own."""
+    plain = tree_map(lambda tensor: tensor[rows], bank._replace(encoded={}))
+    seed = (torch.arange(len(rows), device=rows.device)[:, None],) * (rows.ndim - 1)
+    encoded = {name: tensor[(*seed, rows)] for name, tensor in bank.encoded.items()}
+    return batch._replace(exemplars=plain._replace(encoded=encoded))
 
 
 class Train(NamedTuple):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,7 @@ class FittedTorch:
         picked = None if chosen is None else torch.from_numpy(chosen).to(weight.device)
         self.net.eval()
         with torch.inference_mode():
-            said = judge_all(self._all_said, rows, self.exemplars, picked)
+            said = judge_all(self._all_said, partial(self.head.encoded, self.net), rows, self.exemplars, picked)
         values = {name: value.cpu().double().numpy() for name, value in said.items()}
         compared: tuple[tuple[str, ...], ...] = ()
         if self.bank is not None and chosen is not None:
@@ -101,6 +102,7 @@ class FittedTorch:
 
 def judge_all(
     judge: Callable[[Batch], dict[str, Tensor]],
+    encode: Callable[[Exemplars], dict[str, Tensor]],
     rows: Batch,
     exemplars: Exemplars | None,
     chosen: Tensor | None,
@@ -108,12 +110,14 @@ def judge_all(
 ) -> dict[str, Tensor]:
     """What `judge` says of all N `rows`, batch by batch, put together along the last axis.
 
-    `chosen` [N, M]: rows of `exemplars` for each sample. With `seeds` = (S,), `judge` takes and gives batches of S
-    seeds, [S, B, ...], and `chosen` is [S, N, M].
+    `chosen` [N, M]: rows of `exemplars` for each sample; what `encode` makes of them is made once of each. With `seeds`
+    = (S,), `judge` and `encode` take and give batches of S seeds, [S, B, ...], and `chosen` is [S, N, M].
     """
     parts, size = [], ROWS
     if exemplars is not None and chosen is not None:
-        beside = chosen.shape[-1] * max(mask.shape[1] for mask in exemplars.masks.values())
+        exemplars, chosen = encoded_once(encode, exemplars, chosen, seeds)
+        lengths = [math.prod(x.shape[len(seeds) + 1 : -1]) for x in exemplars.encoded.values()]
+        beside = chosen.shape[-1] * max([*lengths, *(mask.shape[-1] for mask in exemplars.masks.values())])
         size = max(1, min(ROWS, CLIPS // (beside * math.prod(seeds))))
     for part in torch.arange(len(rows.score), device=rows.score.device).split(size):
         batch = select(rows, part.expand(*seeds, -1))
@@ -121,6 +125,21 @@ def judge_all(
             batch = with_exemplars(batch, exemplars, chosen[..., part, :].flatten(-2))
         parts.append(judge(batch))
     return {name: torch.cat([part[name] for part in parts], dim=-1) for name in parts[0]}
+
+
+def encoded_once(
+    encode: Callable[[Exemplars], dict[str, Tensor]], exemplars: Exemplars, chosen: Tensor, seeds: tuple[int, ...]
+) -> tuple[Exemplars, Tensor]:
+    """Those of `exemplars` that are chosen, with what `encode` makes of them in the place of their clips, and `chosen`
+    among these; both as they are where it makes nothing."""
+    used, among = chosen.unique(return_inverse=True)
+    parts: list[dict[str, Tensor]] = []
+    for rows in used.split(ROWS):
+        parts.append(encode(tree_map(lambda x, rows=rows: x[rows.expand(*seeds, -1)], exemplars)))
+        if not parts[0]:
+            return exemplars, chosen
+    encoded = {name: torch.cat([part[name] for part in parts], dim=len(seeds)) for name in parts[0]}
+    return Exemplars({}, {}, exemplars.score[used], exemplars.difficulty[used], encoded=encoded), among
 
 
 def load_fitted(head: TorchHead, folder: Path, device: str) -> FittedTorch:

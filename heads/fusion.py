@@ -84,7 +84,8 @@ class FusedHeads:
 
     def predict(self, data: FeatureSet) -> Judgement:
         """The mean score and mean class probabilities. The spread takes the parts as one mixture: its variance is the
-        mean of theirs and the variance of their scores. Captions and phases are those of the first stream.
+        mean of theirs and the variance of their scores. Captions and phases are those of the first stream; the
+        points of stages are means, and still what the score is above that of the exemplars.
 
         Raises UnmetNeeds for a stream that is missing or has another shape.
         """
@@ -100,6 +101,7 @@ class FusedHeads:
             captions=said[0].captions,
             phases=said[0].phases,
             exemplars=said[0].exemplars,
+            parts={name: np.mean([j.parts[name] for j in said], axis=0) for name in said[0].parts},
         )
 
     def save(self, folder: Path) -> None:

@@ -30,7 +30,7 @@ class Selection:
 
     def update(self, nets: Together, epoch: int) -> dict[str, np.ndarray]:
         """Look at the networks after `epoch` (from 1). Returns what the history says of it, each [S]."""
-        said = judge_all(nets.judge, self.rows, self.exemplars, self.chosen, (nets.count,))
+        said = judge_all(nets.judge, nets.encoded, self.rows, self.exemplars, self.chosen, (nets.count,))
         found = nets.head.quality({name: value.cpu().double().numpy() for name, value in said.items()}, self.val)
         high, low = found.values()
         high = np.where(np.isnan(high), -2.0, high)

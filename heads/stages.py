@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ..catalog.phases import FRAMES, transitions_of
 from .base import FeatureSet, Judgement, Needs
-from .batches import Batch, exemplars_of
+from .batches import Batch, Exemplars, exemplars_of
 from .compared import Compared
 from .layers import interpolate_clips
 from .noise import Noise
@@ -23,7 +23,6 @@ from .torch_head import Spec, Step
 
 STAGES = 3
 POINTS = 15.25  # deviation of FineDiving's scores, in whose squares the papers' losses are weighed
-AT_ONCE = 64  # exemplars that are looked at together
 
 
 class Decoder(nn.Module):
@@ -126,12 +125,8 @@ class Staged(Compared):
     def judge(self, net: Any, batch: Batch) -> dict[str, Tensor]:
         """`phases` [2, B]; `parts` [3, B]: by how many points each stage is better than those of the exemplars."""
         exemplars = exemplars_of(batch)
-        query, at = self._parsed(net, batch.streams, batch.masks)
-        chosen = torch.arange(len(exemplars.score), device=at.device).split(AT_ONCE)
-        found = [
-            self._parsed(net, *({n: x[rows] for n, x in of.items()} for of in exemplars[:2]))[0] for rows in chosen
-        ]
-        others = {name: torch.cat([one[name] for one in found]) for name in query}
+        query, at = self._parsed(net, batch)
+        others = exemplars.encoded or self.encoded(net, exemplars)
         votes = len(exemplars.score) // len(at)
         query = {name: x.repeat_interleave(votes, dim=0) for name, x in query.items()}
         better = net.units.sd * net.better(query, others).unflatten(0, (-1, votes))  # [B, votes, 3]
@@ -142,8 +137,11 @@ class Staged(Compared):
             "parts": net.units.points(better.mean(dim=1), batch).mT,
         }
 
-    def _parsed(self, net: Any, streams: Any, masks: Any) -> tuple[dict[str, Tensor], Tensor]:
-        seen = net.seen(streams, masks, None)
+    def encoded(self, net: Any, exemplars: Exemplars) -> dict[str, Tensor]:
+        return self._parsed(net, exemplars)[0]
+
+    def _parsed(self, net: Any, of: Batch | Exemplars) -> tuple[dict[str, Tensor], Tensor]:
+        seen = net.seen(of.streams, of.masks, None)
         at = decode(seen["logits"])
         return net.staged(seen, at), at
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 from torch.utils._pytree import tree_flatten, tree_leaves, tree_map, tree_unflatten
 
-from .batches import Batch, Train
+from .batches import Batch, Exemplars, Train
 from .noise import Ask, Live, Replay
 from .torch_head import Spec, Step, TorchHead, built
 from .traced import Traced
@@ -98,10 +98,17 @@ class Together:
 
     def judge(self, batch: Batch) -> dict[str, Tensor]:
         """name -> [S, B, ...]."""
+        return self._said("judge", batch)
+
+    def encoded(self, exemplars: Exemplars) -> dict[str, Tensor]:
+        """name -> [S, M, ...] of exemplars [S, M, ...]."""
+        return self._said("encoded", exemplars)
+
+    def _said(self, what: str, of: Batch | Exemplars) -> dict[str, Tensor]:
         self.shell.eval()
-        call = over_seeds(lambda p, b, x: functional_call(self.shell, (p, b), ("judge", x)))
+        call = over_seeds(lambda p, b, x: functional_call(self.shell, (p, b), (what, x)))
         with torch.no_grad():
-            return call(self.count, self._params(self.leaves), self.buffers, batch)
+            return call(self.count, self._params(self.leaves), self.buffers, of)
 
     def asked(self, train: Train, size: int, step: Step) -> list[Ask]:
         """The noise that the loss of one seed asks for on batches of `size`."""
@@ -156,7 +163,7 @@ class _Watched:
 
 
 class _Calls(nn.Module):
-    """A network whose forward is its head's loss or judge, for `functional_call` only knows forward."""
+    """A network whose forward is its head's loss, judge or encoded, for `functional_call` only knows forward."""
 
     def __init__(self, head: TorchHead, net: nn.Module) -> None:
         super().__init__()

@@ -200,6 +200,11 @@ class TorchHead:
         """The learning rate of the parameter of that name in the network."""
         return self.lr
 
+    def encoded(self, net: Any, exemplars: Exemplars) -> dict[str, Tensor]:  # noqa: ARG002
+        """What `judge` finds as `exemplars.encoded` instead of their clips, [M, ..., D], each of itself alone; {}: it
+        wants the clips. A judging asks for every train sample once, however many it is compared with."""
+        return {}
+
     def further(self, net: Any, batch: Batch) -> dict[str, Tensor]:  # noqa: ARG002
         """What is said beyond `judge`, samples along the last axis. Asked of fitted heads alone: no epoch is chosen by
         it, and shapes may depend on values."""

@@ -84,7 +84,7 @@ def judge_media(
     if lacks:
         raise UnmetNeeds(f"{info['head']} cannot judge this: {'; '.join(lacks)}", hint="see --difficulty and --kind")
     judgements = [head.predict(data) for head in heads]
-    score = np.mean([j.score for j in judgements], axis=0)
+    first, score = judgements[0], np.mean([j.score for j in judgements], axis=0)
     spreads = [j.spread for j in judgements if j.spread is not None]
     spread = np.sqrt(np.mean(np.square(spreads), axis=0)) if len(spreads) == len(judgements) else None
     low, high, part = _intervals(runs, score, spread)
@@ -105,8 +105,9 @@ def judge_media(
                 "interval_from": part,
                 "head": info["head"],
                 "attributes": _classes([one.attributes for one in judgements], k),
-                "caption": judgements[0].captions[k] if judgements[0].captions else None,
+                "caption": first.captions[k] if first.captions else None,
                 "phases": _phases(judgements, k),
+                "points": {stage: float(np.mean([j.parts[stage][k] for j in judgements])) for stage in first.parts},
                 "run_ids": [run.info["run_id"] for run in runs],
                 "clips": 0 if done is None else len(done.features),
                 "frames_decoded": 0 if done is None else done.decoded,

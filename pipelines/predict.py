@@ -67,6 +67,9 @@ def _line(row: dict[str, Any]) -> str:
         text += f", {name} {said['class']} ({said['probability']:.0%})"
     if row["phases"]:
         text += ", phases begin at {} and {} of 96".format(*row["phases"])
+    if row["points"]:
+        said = ", ".join(f"{stage} {points:+.2f}" for stage, points in row["points"].items())
+        text += f", points above its exemplars: {said}"
     if row["caption"]:
         text += f', "{row["caption"]}"'
     return text + f" ({row['head']}, {row['clips']} clips)"

@@ -33,6 +33,9 @@ SMALL = {
     "segment.epochs": 2,
     "segment.hidden": 16,
     "psnet.epochs": 2,
+    "mcore.hidden": 64,
+    "mcore.epochs": 15,
+    "tsa.epochs": 30,
     "stack.members": "ridge+lightgbm",
 }
 

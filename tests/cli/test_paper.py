@@ -91,6 +91,12 @@ FEW = {"Ball": 4, "Clubs": 3, "Hoop": 5, "Ribbon": 2}
         ),
         ("tpt", ("mtl-aqa", "", "score"), {"lr": 1e-4, "comparing_lr": 1e-3, "batch": 24, "epochs": 250, "theta": 30}),
         ("tpt", ("aqa-7", "diving", "score"), {"theta": None, "votes": 10, "margin": 3.2, "select": "test"}),
+        ("mcore", ("finediving", "", "score"), {"epochs": 200, "by": "kind", "scale": "none", "use_difficulty": False}),
+        ("mcore", ("mtl-aqa", "", "score"), {"lr": 1e-3, "batch": 8, "votes": 10, "by": "auto", "select": "test"}),
+        ("tsa", ("finediving", "", "score"), {"epochs": 200, "by": "kind", "lr": 1e-3, "batch": 8, "told": 0.25}),
+        ("hpmcore", ("finediving", "", "score"), {"epochs": 201, "schedule": "cosine", "lr": 5e-4, "by": "kind"}),
+        ("hpmcore", ("mtl-aqa", "", "score"), {"use_difficulty": False, "by": "auto", "votes": 10, "gcn": 64}),
+        ("gcn", ("mtl-aqa", "", "score"), {"lr": 5e-4, "batch": 8, "scale": "none", "select": "val"}),
         ("ridge", ("mtl-aqa", "", "score"), {}),
     ],
 )

@@ -135,8 +135,9 @@ def test_a_video_gets_its_phases(extracted, own_videos: Path, aqa, value, tmp_pa
         sample["phases"] = [1] * (4 + k % 3) + [12] * 9 + [36] * (7 - k % 3)
     table.write_text(json.dumps(plain), encoding="utf-8")
     small = ("--set", "segment.hidden=4", "--set", "segment.epochs=1")
+    small += ("--set", "mcore.hidden=8", "--set", "mcore.epochs=1", "--set", "mcore.votes=3")
     words = ("fit", "csv", "--cache", "cache", "--head", "segment", "--head", "mean", "--head", "difficulty")
-    fitted = value(aqa(*words, "--seeds", 2, *small, "--json"))
+    fitted = value(aqa(*words, "--head", "mcore", "--seeds", 2, *small, "--json"))
     runs = {row["head"]: Path(row["run"]).parent for row in fitted}
     truths = [transitions(sample["phases"]) for sample in plain["dataset"]["samples"][:10]]  # of train
     for head, folder in runs.items():
@@ -151,3 +152,12 @@ def test_a_video_gets_its_phases(extracted, own_videos: Path, aqa, value, tmp_pa
             assert f"phases begin at {st} and {ed} of 96" in text
         if head == "mean":
             assert [st, ed] == [sorted(ends)[4] for ends in zip(*truths, strict=True)]
+        if head != "mcore":
+            assert row["points"] == {}
+            assert "exemplars" not in text
+            continue
+        assert list(row["points"]) == ["takeoff", "flight", "entry"]
+        said = ", ".join(f"{stage} {points:+.2f}" for stage, points in row["points"].items())
+        assert f"points above its exemplars: {said}" in text
+        with (folder / "seed-0" / "predictions.csv").open(encoding="utf-8", newline="") as file:
+            assert {"points takeoff", "points flight", "points entry"} <= next(csv.DictReader(file)).keys()

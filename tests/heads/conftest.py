@@ -40,6 +40,7 @@ GRADIENT_HEADS: list[tuple[str, dict[str, str]]] = [
     ("psnet", {"hidden": "16", "lr": "1e-4"}),
     ("mcore", {"hidden": "16", "votes": "3"}),
     ("tsa", {"hidden": "16", "votes": "3", "lr": "1e-5"}),
+    ("hpmcore", {"hidden": "8", "channels": "8", "gcn": "4", "votes": "3"}),
     ("gcn", {"encoder": "st", "hidden": "8", "frames": "5", "flip": "yes"}),
 ]
 
@@ -133,10 +134,12 @@ def triplets() -> Callable[..., float]:
 @pytest.fixture
 def dives(request: pytest.FixtureRequest) -> Callable[..., FeatureSet]:
     """`count` samples with seven judges, whose score, mark times difficulty, their 1 to `clips` clips can tell, and
-    phases, which they cannot. Where a gradient head in turn takes poses, a clip is one."""
-    posed = False
+    phases, which they cannot. Where a gradient head in turn takes poses, a clip is one; one that takes several unlike
+    streams is given frames and poses of the samples beside their clips."""
+    posed, unlike = False, ()
     if "gradient_head" in request.fixturenames:
-        posed = head_class(request.getfixturevalue("name")).needs.shape == 2
+        needs = head_class(request.getfixturevalue("name")).needs
+        posed, unlike = needs.shape == 2, needs.shapes
 
     def make(count: int, seed: int = 0, *, clips: int = 4, width: int = 12, prefix: str = "dive") -> FeatureSet:
         draw = np.random.default_rng([seed, 3])
@@ -149,6 +152,10 @@ def dives(request: pytest.FixtureRequest) -> Callable[..., FeatureSet]:
         if posed:
             values = values.reshape(-1, 16, 3)
             values[..., 2] = 1
+        streams = {"x": Ragged(values.astype(np.float32), offsets)}
+        if unlike:
+            streams["frames"] = Ragged(np.repeat(streams["x"].values, 2, axis=0), 2 * offsets)
+            streams["pose"] = Ragged(draw.normal(size=(3 * offsets[-1], 16, 3)).astype(np.float32), 3 * offsets)
         difficulty = draw.choice([1.5, 2.0, 3.2], count)
         mark = np.clip(18 + 4 * quality, 1, 30)
         judges = np.repeat(np.round(2 * mark / 3)[:, None] / 2, 7, axis=1)
@@ -156,7 +163,7 @@ def dives(request: pytest.FixtureRequest) -> Callable[..., FeatureSet]:
         kind = draw.choice(["107B", "207C", "407C"], count)
         return FeatureSet(
             ids=tuple(f"{prefix}-{seed}-{i}" for i in range(count)),
-            streams={"x": Ragged(values.astype(np.float32), offsets)},
+            streams=streams,
             score=mark * difficulty,
             range=(0.0, 123.0),
             times_difficulty=True,

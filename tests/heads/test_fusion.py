@@ -61,6 +61,16 @@ def test_two_streams_know_more_than_one(data: FeatureSet):
     assert together > max(alone) + 0.05
 
 
+def test_points_of_stages_are_means_and_add_up(data: FeatureSet):
+    known = replace(data, phases=((1,) * 20 + (2,) * 50 + (3,) * 26,) * 40)
+    head = heads.make_head("mcore", {"hidden": "8", "epochs": "1", "votes": "3"})
+    (fused,) = heads.fit_head(head, known, None, seeds=[0])
+    said, score = fused.predict(known), dict(zip(known.ids, known.score, strict=True))
+    assert list(said.parts) == ["takeoff", "flight", "entry"]
+    compared = np.array([np.mean([score[name] for name in names]) for names in said.exemplars])
+    np.testing.assert_allclose(sum(said.parts.values()), said.score - compared, atol=1e-3)
+
+
 def test_info_adds_the_parameters_up(data: FeatureSet):
     head = heads.make_head("ridge")
     info = heads.fit_head(head, data, None, seeds=[0])[0].info

@@ -12,6 +12,7 @@ import pytest
 import torch
 from scipy.stats import spearmanr
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map
 
 from aqa.errors import AqaError, BadParameter, StoreError
 from aqa.heads import FeatureSet, Needs, Ragged, make_head
@@ -178,7 +179,7 @@ def test_gradients_reach_the_clips(name: str, settings: dict[str, str], dives: D
     batch = batch._replace(targets={n: torch.from_numpy(labels) for n, labels in head.labels(spec, train).items()})
     clips = batch.streams["x"].requires_grad_()
     if head.needs.exemplars:
-        flipped = Exemplars(*[{"x": v["x"].flip(0)} if isinstance(v, dict) else v.flip(0) for v in batch[:4]])
+        flipped = Exemplars(*tree_map(lambda tensor: tensor.flip(0), batch[:4]))
         targets = {n: labels.flip(0) for n, labels in batch.targets.items()}
         batch = batch._replace(exemplars=flipped._replace(targets=targets))
     head.loss(net.train(), batch, Live(torch.Generator().manual_seed(0)), Step(0, 0)).backward()

@@ -135,7 +135,7 @@ def test_a_judgement_by_hand(make_spec: MakeSpec, maps: Batch):
 def test_swapping_a_pair_keeps_the_loss_and_is_not_a_change_of_sign(make_spec: MakeSpec, maps: Batch):
     head, known = Tsa(hidden=16), exemplars_of(maps)
     net = net_of(make_spec, head)
-    other = known._replace(**{field: getattr(maps, field) for field in known._fields})
+    other = known._replace(**{field: getattr(maps, field) for field in known._fields[:5]})
     turned = Batch(*known[:4], *maps[4:6], other, known.targets)
     losses = [head.loss(net, one, NOISE, STEP).item() for one in (maps, turned)]
     assert losses[0] == pytest.approx(losses[1], rel=1e-10)
