@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 FINE_TUNED = "fine-tuned-on-train"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Job:
     """One head on one fold, for all seeds. All jobs share `data`, which holds every sample, also the `unjudged`."""
 
@@ -157,7 +157,7 @@ def plan_jobs(
     every = [*usable, *chain.from_iterable(beyond.values())]
     data = feature_set(dataset, read_streams(stores, every), every, chosen_target, (0.0, 1.0))
     judged = data.take(range(len(usable))) if len(every) > len(usable) else data
-    flags = _flags(dataset, protocol)
+    flags = set_flags(dataset, protocol)
     if len(usable) < len(ids):
         flags = (*flags, f"{len(ids) - len(usable)}-samples-missing")
     there = set(usable)
@@ -200,7 +200,7 @@ def plan_jobs(
                 unjudged=tuple(beyond[fold.group]) if head.needs.unlabelled else (),
                 range=range_,
                 range_source=source,
-                r_l2_range=_test_range(dataset, protocol, fold, chosen_target) if protocol.r_l2 == "test" else range_,
+                r_l2_range=test_range(dataset, protocol, fold, chosen_target) if protocol.r_l2 == "test" else range_,
                 stores=stores if head.needs.streams else [],
                 seeds=seeds if head.needs.seeded or labelled < 1 else seeds[:1],  # seeds draw the labels too
                 held_out=0.0 if protocol.name == PAPER else held_out,
@@ -219,7 +219,8 @@ def plan_jobs(
     return jobs
 
 
-def _test_range(dataset: Dataset, protocol: Protocol, fold: Fold, target: Target) -> Range:
+def test_range(dataset: Dataset, protocol: Protocol, fold: Fold, target: Target) -> Range:
+    """Lowest and highest test score of the fold's group."""
     tested = {i for one in folds_of(protocol, fold.group) for i in one.test}
     scores = [dataset.by_id[i].targets[target.name] for i in tested]
     return min(scores), max(scores)
@@ -288,7 +289,8 @@ def _settings_of(names: Sequence[str], settings: Sequence[str], console: Console
     return given
 
 
-def _flags(dataset: Dataset, protocol: Protocol) -> tuple[str, ...]:
+def set_flags(dataset: Dataset, protocol: Protocol) -> tuple[str, ...]:
+    """What goes with every result on a set by a protocol."""
     flags = ["synthetic"] if dataset.synthetic else []
     flags += protocol.flags
     if dataset.shared_subjects(protocol):
@@ -302,12 +304,13 @@ def _selects_on_test(head: Head) -> bool:
 
 def _head_flags(head: Head, dataset: Dataset, stores: Sequence[FeatureStore]) -> list[str]:
     """Of the streams that the head takes, and of what it learns by and chooses its epoch by."""
-    flags = list(_stream_flags(dataset, stores)) if head.needs.streams else []
+    flags = list(store_flags(dataset, stores)) if head.needs.streams else []
     if head.needs.out_of_fold and FINE_TUNED in flags:
         flags.append("out-of-fold-untrusted")
     return [*flags, "selected-on-test"] if _selects_on_test(head) else flags
 
 
-def _stream_flags(dataset: Dataset, stores: Sequence[FeatureStore]) -> tuple[str, ...]:
+def store_flags(dataset: Dataset, stores: Sequence[FeatureStore]) -> tuple[str, ...]:
+    """What goes with every result on these features."""
     flags = [flag for store in stores for flag in (*dataset.stream_flags.get(store.stream, ()), *store.flags)]
     return tuple(dict.fromkeys(flags))

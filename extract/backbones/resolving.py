@@ -16,7 +16,8 @@ from ...errors import BadParameter, MissingExtra, WeightsError
 from ..weights import load_weights, sha256
 from .base import Backbone, Finish, Pixels, Weights
 from .hub import TORCHVISION, fetch
-from .matching import Match, empty, fill, key_maps, match, random_network
+from .matching import Match, empty, fill, key_maps, match, own_names, random_network
+from .tuned import TrainedOn, read_tuned
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class Resolved:
     net: nn.Module
     sha256: str
     warnings: tuple[str, ...] = ()
+    trained_on: TrainedOn | None = None  # of weights that `aqa finetune` left
 
     @property
     def name(self) -> str:
@@ -99,6 +101,14 @@ def load(found: Backbone, tag: str | None, layer: str, weights: str | Path | Non
         which = found.weights[tag] if tag else _by_file_name(found, path)[0]
         return Resolved(found, which, layer, net, "+".join(sha256(file) for file in files))
     net, maps = empty(found, layer), key_maps(found)
+    tuned = read_tuned(path, found.arch)
+    if tuned is not None:
+        weights_of_ours, trained_on = tuned
+        result = match(load_weights(path, None), own_names(found), net)
+        if result.problems:
+            raise _misfit(found, layer, path, load_weights(path, None), result)
+        said = (f"{path.name} was fine-tuned on {trained_on}",)
+        return Resolved(found, weights_of_ours, layer, fill(net, result.tensors), sha256(path), said, trained_on)
     whole = any(name.startswith("backbone.") for name in net.state_dict())
     tensors = load_weights(path, None if whole else "backbone.")
     candidates = [found.weights[tag]] if tag else _by_file_name(found, path)
