@@ -167,6 +167,8 @@ class Training:
         for parameter in self.trained:
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
+            elif parameter.grad.stride() != parameter.stride():  # fused optimisers go through the memory
+                parameter.grad = torch.empty_like(parameter).copy_(parameter.grad)
         self.among.added([sums, *(p.grad for p in self.trained if p.grad is not None)])
         all_of_it, seen, told = sums.tolist()
         if not math.isfinite(all_of_it):

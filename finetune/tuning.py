@@ -23,7 +23,7 @@ from .evaluating import Judge
 from .live import Live
 from .loading import Loader, Videos
 from .loop import Rows, Training
-from .network import Computing, Tuned, freeze
+from .network import Computing, Tuned, channels_last, freeze
 from .processes import Processes
 from .promised import with_promises
 from .recipe import Recipe
@@ -95,8 +95,7 @@ def prepare(
     for backbone in net.backbones:
         freeze(backbone, recipe.freeze)
     net.to(device)
-    if device.type == "cuda":
-        net.backbones.to(memory_format=torch.channels_last_3d)
+    channels_last(net.backbones)
     if machine.compiled:
         net.forwards = [torch.compile(backbone) for backbone in net.backbones]
     samples = tuple(media.items())
