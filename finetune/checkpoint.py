@@ -88,7 +88,11 @@ def read_checkpoint(
 
 
 def restore(optimiser: torch.optim.Optimizer, states: Mapping[str, Any]) -> None:
-    """Puts the moments back."""
+    """Puts the moments back, laid out in memory as the parameters are: fused optimisers go through it."""
     plain = optimiser.state_dict()
     plain["state"] = {int(k): dict(state) for k, state in states.items()}
     optimiser.load_state_dict(plain)
+    for parameter, state in optimiser.state.items():
+        for name, value in state.items():
+            if isinstance(value, Tensor) and value.shape == parameter.shape and value.stride() != parameter.stride():
+                state[name] = torch.empty_like(parameter, requires_grad=False).copy_(value)

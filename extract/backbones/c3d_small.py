@@ -1,5 +1,5 @@
-"""A small C3D for trials on a CPU: C3D's convolutions and pools with an eighth of the channels, on 56 x 56 pixels, then
-the mean over what is left of time and space. No weights are published for it; `aqa finetune` trains it from random ones.
+"""A small C3D for trials on a CPU: C3D's convolutions and pools with an eighth of the channels, on 56 x 56 pixels,
+then the mean over what is left of time and space. No weights are published; `aqa finetune` trains it from random ones.
 """
 
 from __future__ import annotations
