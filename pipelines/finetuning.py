@@ -208,6 +208,9 @@ def _write(
         fitted.save(folder)
         for name in files.values():
             shutil.copyfile(partial / name, folder / name)
+        for path in partial.glob("epoch-*.safetensors"):
+            (folder / "checkpoints").mkdir(exist_ok=True)
+            shutil.copyfile(path, folder / "checkpoints" / path.name)
 
     parts = [
         prediction(name, judged[name], found[name])
@@ -215,6 +218,7 @@ def _write(
         if name in judged and not (name == "val" and job.selects_on_test)
     ]
     write_run(job.runs, job.key(seed), info, parts, training.progress.history, save)
+    shutil.rmtree(partial)
 
 
 def _fingerprint(stream: Live, file: Path) -> Fingerprint:

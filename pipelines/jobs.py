@@ -14,18 +14,16 @@ from typing import TYPE_CHECKING, Any
 from .. import heads as heads_room
 from ..catalog.base import PAPER, Dataset, Fold, Protocol, Range, Target
 from ..catalog.phases import UNKNOWN, transitions
-from ..errors import MissingExtra, StoreError, UnknownName, UnmetNeeds, UsageError
+from ..errors import MissingExtra, SplitError, StoreError, UnknownName, UnmetNeeds, UsageError
 from ..heads.base import FeatureSet, Head
 from ..leaderboard.runs import RunKey
 from .feature_set import by_stream, feature_set, read_streams, usable_ids
+from .streams import FINE_TUNED
 
 if TYPE_CHECKING:
     from ..cache.store import FeatureStore
     from .console import Console
     from .settings import Place
-
-
-FINE_TUNED = "fine-tuned-on-train"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,6 +176,7 @@ def plan_jobs(
         present = [i for i in fold.train if i in there]
         if not present or not there.intersection(fold.test):
             raise UsageError(f"fold {fold.name} has no sample with features left", file=dataset.name)
+        refuse_seen(dataset, stores, fold)
         range_, source = dataset.score_range(chosen_target, protocol, fold.group, present)
         index = folds_of(protocol, fold.group).index(fold)
         for plain in fitting:
@@ -287,6 +286,19 @@ def _settings_of(names: Sequence[str], settings: Sequence[str], console: Console
         for name in takers or list(known)[:1]:  # one that does not have it refuses it and suggests the nearest
             given[name][parameter] = value
     return given
+
+
+def refuse_seen(dataset: Dataset, stores: Sequence[FeatureStore], fold: Fold) -> None:
+    """Raises SplitError where a network was trained on the scores of samples that `fold` tests on."""
+    for store in stores:
+        seen = store.provenance.get("trained_on")
+        if seen is None or seen["dataset"] != dataset.name:
+            continue
+        shared = sorted(set(seen["ids"]).intersection(fold.test))
+        if shared:
+            what = f"the backbone of {store.name} was trained on {len(shared)} test samples of fold {fold.name}"
+            hint = f"take the network that was trained on this fold ({seen['protocol']}, fold {seen['fold']} it is)"
+            raise SplitError(f"{what}: {', '.join(shared[:5])}{'...' * (len(shared) > 5)}", hint=hint)
 
 
 def set_flags(dataset: Dataset, protocol: Protocol) -> tuple[str, ...]:

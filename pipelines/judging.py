@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -48,10 +49,13 @@ def judge_media(
     """
     info = _one_head(runs)
     choice = choose(device)
-    extractions = _extractions(info, weights)
+    made: dict[str, dict[str, Extraction]] = {}  # seeds of a tuned head have networks of their own
+    for run in runs:
+        if _networks(run) not in made:
+            made[_networks(run)] = _extractions(run, weights)
     media = _media(path, start, stop)
     ids = [str(one.path) for one in media]
-    jobs = [one.job(name) for name, one in extractions.items()]
+    jobs = [one.job(f"{digest} {name}") for digest, several in made.items() for name, one in several.items()]
     found: dict[str, dict[str, Done]] = {}
     failed: list[str] = []
     if jobs:
@@ -68,9 +72,9 @@ def judge_media(
     judged = [i for i in ids if i not in failed]
     if not judged:
         return [], failed
-    data = FeatureSet(
+    labels = FeatureSet(
         ids=tuple(judged),
-        streams={name: _stream([found[i][name].features for i in judged]) for name in extractions},
+        streams={},
         score=np.full(len(judged), np.nan),
         range=tuple(info["range"]),
         target_kind=info["target_kind"],
@@ -80,10 +84,15 @@ def judge_media(
         group=(group or info["group"],) * len(judged),
     )
     heads = [load_head(run.folder, choice.device) for run in runs]
-    lacks = unmet(_head_of(runs[0]), data, judging=True)
+    seen = {
+        digest: {name: _stream([found[i][f"{digest} {name}"].features for i in judged]) for name in several}
+        for digest, several in made.items()
+    }
+    data = [replace(labels, streams=seen[_networks(run)]) for run in runs]
+    lacks = unmet(_head_of(runs[0]), data[0], judging=True)
     if lacks:
         raise UnmetNeeds(f"{info['head']} cannot judge this: {'; '.join(lacks)}", hint="see --difficulty and --kind")
-    judgements = [head.predict(data) for head in heads]
+    judgements = [head.predict(one) for head, one in zip(heads, data, strict=True)]
     score = np.mean([j.score for j in judgements], axis=0)
     spreads = [j.spread for j in judgements if j.spread is not None]
     spread = np.sqrt(np.mean(np.square(spreads), axis=0)) if len(spreads) == len(judgements) else None
@@ -148,8 +157,14 @@ def _one_head(runs: Sequence[Run]) -> Mapping[str, Any]:
     return info
 
 
-def _extractions(info: Mapping[str, Any], weights: Sequence[str]) -> dict[str, Extraction]:
+def _networks(run: Run) -> str:
+    """What stands for the networks and clips that made the run's features."""
+    return " ".join(Fingerprint.from_json(made["fingerprint"]).digest for made in run.info["streams"].values())
+
+
+def _extractions(run: Run, weights: Sequence[str]) -> dict[str, Extraction]:
     """How each stream of the run was made, once more; the fingerprint must come out the same."""
+    info = run.info
     if weights and len(weights) != len(info["streams"]):
         raise UsageError(f"{len(weights)} weight files for the streams {', '.join(info['streams'])}")
     found = {}
@@ -159,7 +174,8 @@ def _extractions(info: Mapping[str, Any], weights: Sequence[str]) -> dict[str, E
             what = f"the features '{stream}' of this run were imported, so aqa cannot make them of a video"
             raise UsageError(what, hint="choose a run on extracted features (`aqa runs ls`)")
         kind, _, seed = fingerprint.weights.partition(":")
-        file = None if kind == "seed" else weights[k] if weights else made["weights_file"]
+        own = run.folder / (made["weights_file"] or "")  # of `aqa finetune`; an absolute path stays what it is
+        file = None if kind == "seed" else weights[k] if weights else str(own) if made["weights_file"] else None
         one = prepare(
             f"{fingerprint.backbone}:{fingerprint.layer}",
             file,

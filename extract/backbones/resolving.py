@@ -17,7 +17,7 @@ from ..weights import load_weights, sha256
 from .base import Backbone, Finish, Pixels, Weights
 from .hub import TORCHVISION, fetch
 from .matching import Match, empty, fill, key_maps, match, own_names, random_network
-from .tuned import TrainedOn, read_tuned
+from .tuned import TAG, TrainedOn, read_tuned
 
 
 @dataclass(frozen=True)
@@ -83,6 +83,9 @@ def load(found: Backbone, tag: str | None, layer: str, weights: str | Path | Non
     if found.extra is not None and importlib.util.find_spec(found.extra) is None:
         hint = f"install it: pip install {found.extra}"
         raise MissingExtra(f"the backbone {found.arch} needs {found.extra}", hint=hint)
+    if tag == TAG and weights is None:
+        hint = "give it with --weights: backbone.safetensors in the folder of a run"
+        raise WeightsError(f"{found.arch}.{TAG} needs the file that `aqa finetune` left", hint=hint)
     if weights is None and tag not in (None, "random"):
         path = _published(found, tag, download=False)
     elif str(weights) == TORCHVISION:
@@ -111,6 +114,9 @@ def load(found: Backbone, tag: str | None, layer: str, weights: str | Path | Non
         return Resolved(found, weights_of_ours, layer, fill(net, result.tensors), sha256(path), said, trained_on)
     whole = any(name.startswith("backbone.") for name in net.state_dict())
     tensors = load_weights(path, None if whole else "backbone.")
+    if tag == TAG:
+        hint = f"leave .{TAG} out to take it for weights from elsewhere"
+        raise WeightsError("these weights are none that `aqa finetune` left", file=path, hint=hint)
     candidates = [found.weights[tag]] if tag else _by_file_name(found, path)
     nearest: Match | None = None
     for candidate in candidates:
