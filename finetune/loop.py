@@ -1,39 +1,32 @@
-"""The training loop: updates of `batch` samples, each computed in micro-batches that fit on a device and are shared
-out among the processes.
+"""The training loop: updates, epochs, and checkpoints from which it goes on.
 
-Every chance is drawn from the seed and counters: order and partners as in cached training, the view of a sample from
-its epoch, noise and dropout from the update and the micro-batch. So a run that was stopped anywhere goes on to what it
-would have become, and two processes make what one does.
+Order and partners are drawn as in cached training, everything else from the seed and counters (`update.py`). So a run
+that was stopped anywhere goes on to what it would have become, and two processes make what one does.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from ..errors import AqaError
 from ..heads.base import FeatureSet
-from ..heads.batches import Batch, Exemplars, select
 from ..heads.exemplars import Partners
-from ..heads.noise import Live as LiveNoise
 from ..heads.torch_head import Step
 from ..heads.training import Draws
-from .augment import EXEMPLAR, QUERY, Augmentation
-from .checkpoint import BEST, LAST, Progress, read_checkpoint, restore, write_checkpoint
-from .evaluating import Judge
-from .loading import Ask, Clips, Loader
-from .network import Computing, Tuned, parts_of
-from .processes import Processes
-from .rates import course, make_optimiser, set_rates
-from .recipe import Recipe
+from .checkpoint import BEST, LAST, read_checkpoint, restore, write_checkpoint
+from .memory import out_of_memory, too_much
+from .network import Tuned
+from .rates import course, set_rates
+from .update import Updates
 
 Log = Callable[[dict[str, Any]], None]
 
@@ -42,58 +35,18 @@ class Interrupted(BaseException):
     """The training was told to stop, and what it had reached is kept."""
 
 
-@dataclass(frozen=True)
-class Rows:
-    """All of train, label by label, with its cached streams; `mirrored` has these as a mirror shows them."""
-
-    plain: Batch
-    mirrored: Batch
-
-    def batch(self, index: Tensor, flipped: Tensor) -> Batch:
-        """The samples at `index` [B], those `flipped` [B] in the mirror."""
-        one, other = select(self.plain, index), select(self.mirrored, index)
-
-        def chosen(a: Tensor, b: Tensor) -> Tensor:
-            return torch.where(flipped.reshape(-1, *[1] * (a.ndim - 1)), b, a)
-
-        return one._replace(streams={name: chosen(x, other.streams[name]) for name, x in one.streams.items()})
-
-
 @dataclass
-class Training:
-    """All that one training is made of. `folder` keeps its checkpoints; `keep`: every so many epochs one is kept for
-    good, 0: none. `micro`: samples of an update that are computed at once, on one device."""
+class Training(Updates):
+    """All that one training is made of. `val` chooses the epoch. `folder` keeps its checkpoints; `keep`: every so many
+    epochs one is kept for good, 0: none."""
 
-    net: Tuned
-    judge: Judge
-    rows: Rows
     val: FeatureSet | None
-    loader: Loader
-    recipe: Recipe
-    how: Computing
-    among: Processes
-    seed: int
-    micro: int
     folder: Path
     digest: str
     keep: int = 0
     log: Log = lambda _: None
     step: Callable[[], None] = lambda: None
-    stopping: Callable[[], bool] = lambda: False
     saved_every: float = 600.0  # seconds
-    progress: Progress = field(default_factory=Progress)
-
-    def __post_init__(self) -> None:
-        head, recipe = self.judge.head, self.recipe
-        rates = recipe.rates or (head.lr,)
-        rates = rates * len(self.net.backbones) if len(rates) == 1 else rates
-        self.parts = parts_of(self.net, rates, head.rate)
-        self.optimiser = make_optimiser(head, self.parts)
-        self.trained = [parameter for part in self.parts for parameter in part.parameters]
-        self.scaler = torch.amp.GradScaler(self.how.device.type, enabled=self.how.precision == "fp16")
-        self.mean = {n: p.detach().clone() for n, p in self.net.named_parameters()} if recipe.ema else {}
-        self.augmentation = Augmentation(recipe.flip, recipe.crop, recipe.shifts)
-        self.media = torch.tensor([self.judge.rows[sample] for sample in self.judge.train.ids])
 
     # ------------------------------------------------------------------------------------------------ one training
 
@@ -111,11 +64,12 @@ class Training:
                 continue
             started = time.monotonic()
             left = batches[self.progress.done :]
-            asks = [self._asks(index[0], pairs, epoch) for index in left]
+            asks = [self.asks(index[0], pairs, epoch) for index in left]
             clips = self.loader([ask for micro in asks for ask in self.among.mine(micro)])
             for index, micro in zip(left, asks, strict=True):
                 set_rates(self.optimiser, course(head, self.recipe, epoch, self.progress.done / len(batches)))
-                told = self._update(index.shape[1], micro, clips, Step(epoch, self.progress.updates))
+                with _in_memory(self):
+                    told = self.update(index.shape[1], micro, clips, Step(epoch, self.progress.updates))
                 self.step()
                 if told:
                     self._save(LAST, time.monotonic() - started)
@@ -125,113 +79,6 @@ class Training:
                     saved = time.monotonic()
             self._end_epoch(epoch, time.monotonic() - started)
             saved = time.monotonic()
-
-    def _asks(self, index: Tensor, pairs: Tensor | None, epoch: int) -> list[list[Ask]]:
-        """The micro-batches of an update: its samples, and after them the partner of each."""
-        parts = index.split(self.micro)
-        if self.judge.head.needs.unlabelled:  # the second half has no labels: every micro-batch has as much of both
-            parts = [part.flatten() for part in index.view(2, -1).split(self.micro, dim=1)]
-        found = []
-        for part in parts:
-            rows = [(row, QUERY) for row in part.tolist()]
-            rows += [] if pairs is None else [(row, EXEMPLAR) for row in pairs[part].tolist()]
-            found.append(
-                [
-                    Ask(int(self.media[row]), self.augmentation.view(self.seed, epoch, row, role), place, row)
-                    for place, (row, role) in enumerate(rows)
-                ]
-            )
-        return found
-
-    def _update(self, size: int, micro: Sequence[Sequence[Ask]], clips: Any, step: Step) -> bool:
-        """One update on `size` samples: the mean of their losses, whatever the micro-batches and processes. Returns
-        whether any process was told to stop meanwhile."""
-        self.net.train()
-        self.optimiser.zero_grad(set_to_none=True)
-        losses: list[tuple[Tensor, int, Clips]] = []
-        for k in range(self.among.rank, len(micro), self.among.count):
-            found: Clips = next(clips)
-            for row, error in found.failed:
-                self.progress.failed.setdefault(self.loader.samples[row][0], str(error))
-            batch = self._batch(found, len(micro[k]))
-            if batch is None:
-                continue
-            torch.manual_seed(_number(self.seed, step.update, k))  # of dropout inside a backbone
-            generator = torch.Generator(self.how.device).manual_seed(_number(self.seed, step.update, k, 1))
-            loss = self.judge.head.loss(self.net.head, batch, LiveNoise(generator), step)
-            self.scaler.scale(loss * (len(batch.score) / size)).backward()
-            losses.append((loss.detach(), len(batch.score), found._replace(streams={}, zeros={})))
-        zero = torch.zeros((), device=self.how.device)
-        total = sum((loss * count for loss, count, _ in losses), zero)
-        sums = torch.stack([total, zero + sum(count for _, count, _ in losses), zero + float(self.stopping())])
-        for parameter in self.trained:
-            if parameter.grad is None:
-                parameter.grad = torch.zeros_like(parameter)
-            elif parameter.grad.stride() != parameter.stride():  # fused optimisers go through the memory
-                parameter.grad = torch.empty_like(parameter).copy_(parameter.grad)
-        self.among.added([sums, *(p.grad for p in self.trained if p.grad is not None)])
-        all_of_it, seen, told = sums.tolist()
-        if not math.isfinite(all_of_it):
-            self._not_finite(losses, step)
-        self.scaler.unscale_(self.optimiser)
-        if self.recipe.clip:
-            torch.nn.utils.clip_grad_norm_(self.trained, self.recipe.clip)
-        self.scaler.step(self.optimiser)
-        self.scaler.update()
-        self._after_update()
-        self.progress.total, self.progress.seen = self.progress.total + all_of_it, self.progress.seen + int(seen)
-        self.progress.done, self.progress.updates = self.progress.done + 1, self.progress.updates + 1
-        return told > 0
-
-    def _not_finite(self, losses: Sequence[tuple[Tensor, int, Clips]], step: Step) -> None:
-        """Raises AqaError with the samples whose loss it is."""
-        mine = [
-            f"{self.judge.train.ids[ask.sample]}"
-            for loss, _, found in losses
-            if not loss.isfinite()
-            for ask in found.asks
-        ]
-        names = ", ".join(dict.fromkeys(name for part in self.among.gathered(mine) for name in part))
-        hint = "lower the rates (lr, --backbone-lr), warm up, or look at these videos"
-        raise AqaError(f"the loss is not finite in epoch {step.epoch + 1}, on {names}", field="loss", hint=hint)
-
-    def _batch(self, found: Clips, asked: int) -> Batch | None:
-        """What the head takes, of the samples that could be read; None if there are none."""
-        paired = self.judge.bank is not None
-        half = asked // 2 if paired else asked
-        there = {ask.place: i for i, ask in enumerate(found.asks)}
-        kept = [p for p in range(half) if p in there and (not paired or p + half in there)]
-        if not kept:
-            return None
-        chosen = [there[p] for p in kept] + ([there[p + half] for p in kept] if paired else [])
-        at = torch.tensor(chosen)
-        features = {}
-        for k, stream in enumerate(self.net.streams):
-            clips, zeros = found.streams[stream.name], found.zeros[stream.name]
-            if chosen != list(range(len(clips))):
-                clips, zeros = clips[at], zeros[at]
-            features[stream.name] = self.net.features(k, clips, zeros, self.how)
-        streams, masks = self.net.seen(features)
-        asks = [found.asks[i] for i in chosen]
-        device = self.how.device
-        rows = self.rows.batch(
-            torch.tensor([ask.sample for ask in asks], device=device),
-            torch.tensor([ask.view.flip for ask in asks], device=device),
-        )
-        whole = rows._replace(streams={**streams, **rows.streams}, masks={**masks, **rows.masks})
-        if not paired:
-            return whole
-        query, other = (select(whole, part) for part in torch.arange(len(asks), device=device).chunk(2))
-        return query._replace(exemplars=Exemplars(*other[:4], targets=other.targets))
-
-    def _after_update(self) -> None:
-        """What the head does after an update, the running mean, and buffers that processes have in common."""
-        with torch.no_grad():
-            leaves = {f"net.{name}": p[None] for name, p in self.net.head.named_parameters()}
-            self.judge.head.after_step(leaves, {f"net.{name}": b[None] for name, b in self.net.head.named_buffers()})
-            for name, parameter in self.net.named_parameters() if self.mean else ():
-                self.mean[name].lerp_(parameter, 1 - self.recipe.ema)
-        self.among.from_first(self.net.buffers())
 
     # --------------------------------------------------------------------------------------- epochs and checkpoints
 
@@ -322,6 +169,20 @@ class _Swapped:
             self.weights[name].copy_(kept)
 
 
-def _number(*parts: int) -> int:
-    """A seed made of several numbers."""
-    return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0] >> 1)
+@contextmanager
+def _in_memory(training: Updates) -> Iterator[None]:
+    """Turns torch's word that the memory is full into an AqaError that says what would fit."""
+    try:
+        yield
+    except (torch.OutOfMemoryError, RuntimeError) as error:
+        if not out_of_memory(error):
+            raise
+        full = error
+    else:
+        return
+    training.optimiser.zero_grad(set_to_none=True)
+    try:
+        fits = training.fits()
+    except (torch.OutOfMemoryError, RuntimeError):
+        fits = 0
+    raise too_much(training.micro, fits) from full

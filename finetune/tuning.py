@@ -22,11 +22,13 @@ from .clip_cache import ClipCache
 from .evaluating import Judge
 from .live import Live
 from .loading import Loader, Videos
-from .loop import Rows, Training
+from .loop import Training
+from .memory import too_much
 from .network import Computing, Tuned, channels_last, freeze
 from .processes import Processes
 from .promised import with_promises
 from .recipe import Recipe
+from .update import Rows
 
 
 @dataclass(frozen=True)
@@ -108,8 +110,12 @@ def prepare(
         found, _ = judge.features(net, train)
         net.use(fit_scaling(seen_by(head, found, found.streams)))
     training = Training(
-        net, judge, rows, val, loader, recipe, machine.how, machine.among, seed, micro, folder, digest, **options
+        net, judge, rows, loader, recipe, machine.how, machine.among, seed, micro, val, folder, digest, **options
     )
+    if machine.automatic:
+        training.micro = min(micro, training.fits())
+        if training.micro < 1:
+            raise too_much(1, 0)
     return training, fitted_on
 
 

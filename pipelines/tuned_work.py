@@ -16,7 +16,7 @@ from ..errors import UsageError
 from ..extract.precision import choose, cores
 from ..finetune.clip_cache import ClipCache
 from ..finetune.loop import Interrupted
-from ..finetune.network import Computing
+from ..finetune.network import Computing, Precision
 from ..finetune.processes import processes
 from ..finetune.tuning import Machine
 from .console import Console
@@ -25,6 +25,7 @@ from .fitting import run_row
 from .verb import Terminated
 
 GIGABYTE = 10**9
+CLIPS = 4  # whose activations are there at once when they are recomputed
 
 
 @contextmanager
@@ -44,16 +45,19 @@ def on_machine(
     Raises BadParameter and UsageError for what is not there.
     """
     choice = choose(device, "auto" if precision == "fp16" else precision)
-    how = "fp16" if precision == "fp16" else choice.precision
-    if how == "fp16" and torch.device(choice.device).type != "cuda":
+    on_gpu = torch.device(choice.device).type == "cuda"
+    if precision == "fp16" and not on_gpu:
         raise UsageError("--precision fp16 is for GPUs", hint="bf16 or fp32")
+    how: Precision = "fp16" if precision == "fp16" else choice.precision
+    if precision == "auto" and not on_gpu:
+        how = "fp32"  # torch 2.15 gives NaN now and then for gradients of 3D convolutions in bf16 on processors
     if batch not in ("all", "auto") and not (batch.isdigit() and int(batch) > 0):
         raise UsageError(f"--batch {batch}", hint="a number of samples, all or auto")
     with processes(choice.device) as (among, own):
         spare = max(1, cores() // among.count - 1)
         kept = ClipCache(cache / "decoded-frames", int(gigabytes * GIGABYTE)) if gigabytes else None
         yield Machine(
-            Computing(torch.device(own), how, recompute=recompute),
+            Computing(torch.device(own), how, at_once=CLIPS if recompute else 0, recompute=recompute),
             among,
             micro=int(batch) if batch.isdigit() else 0,
             workers=spare if workers is None else workers,

@@ -72,14 +72,15 @@ def test_told_to_stop_it_keeps_what_it_has_and_goes_on(own_videos: Path, tmp_pat
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     command = [sys.executable, "-m", "aqa", *words(own_videos, "--set", "epochs=20")]
     env = {**os.environ, "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen([*command, "--runs", str(cut)], cwd=tmp_path, env=env, stderr=subprocess.PIPE, text=True)
-    assert process.stderr is not None
-    for line in process.stderr:
-        if line.startswith("epoch 2"):
-            process.send_signal(signal.SIGTERM)
-            break
-    rest = process.stderr.read()
-    assert process.wait(60) == 143
+    begin = [*command, "--runs", str(cut)]
+    with subprocess.Popen(begin, cwd=tmp_path, env=env, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if line.startswith("epoch 2"):
+                process.send_signal(signal.SIGTERM)
+                break
+        rest = process.stderr.read()
+        assert process.wait(60) == 143
     assert "the same command goes on" in rest
     (partial,) = cut.rglob("*.partial")
     with safe_open(partial / "last.safetensors", framework="pt") as file:

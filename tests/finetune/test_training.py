@@ -117,13 +117,24 @@ def test_recomputed_activations_give_the_same_gradient(at_once: int, training: M
         assert torch.allclose(value, less[name], atol=1e-6), name
 
 
-def test_losses_in_bf16_are_finite_and_begin_alike(training: Make, tmp_path: Path):
-    plain = training("mlp", {"epochs": "1"}, folder=tmp_path / "a")
-    half = training("mlp", {"epochs": "3"}, how=Computing(torch.device("cpu"), "bf16"), folder=tmp_path / "b")
-    plain.run()
-    half.run()
-    assert half.progress.history[0]["loss"] == pytest.approx(plain.progress.history[0]["loss"], rel=0.05)
-    assert all(np.isfinite(row["loss"]) for row in half.progress.history)
+def test_features_in_bf16_are_those_in_fp32_nearly(training: Make):
+    made = training()
+    clips = torch.randint(0, 255, (2, 2, 8, 56, 56, 3), dtype=torch.uint8)
+    zeros = torch.zeros(clips.shape[:3], dtype=torch.bool)
+    exact, half = (made.net.features(0, clips, zeros, Computing(torch.device("cpu"), p)) for p in ("fp32", "bf16"))
+    assert half.dtype == torch.float32
+    assert (half - exact).norm() < 0.02 * exact.norm()
+    assert not torch.equal(half, exact)
+
+
+def test_a_gradient_that_is_not_finite_stops_before_it_is_used(training: Make):
+    made = training("mlp", {"epochs": "1"})
+    weight = made.net.backbones[0].conv4a.weight
+    before = weights(made)
+    weight.register_hook(lambda gradient: gradient * torch.nan)
+    with pytest.raises(AqaError, match="the gradient is not finite in epoch 1"):
+        made.run()
+    assert same(weights(made), before)
 
 
 class Normed(nn.Module):
@@ -259,3 +270,33 @@ def test_a_mirror_needs_streams_that_turn_round(films: Any, training: Make):
     data = replace(films, data=replace(films.data, streams=flat))
     with pytest.raises(UnmetNeeds, match="does not turn round"):
         training("t2cr", films=data, flip=0.5)
+
+
+def test_what_fits_is_counted_and_said(training: Make, monkeypatch: pytest.MonkeyPatch):
+    from aqa.finetune import memory, update
+
+    made = training("mlp", {"batch": "8"})
+    monkeypatch.setattr(update, "free_bytes", lambda _: 10**12)
+    assert made.fits() > 1000
+    one = memory.kept_bytes(lambda: made.net.features(0, *frames(made), made.how).sum())
+    assert 2**20 < one < 2**26  # two clips of 8 frames of 56 x 56 through eight convolutions
+    weights = sum(p.numel() for p in made.trained)
+    monkeypatch.setattr(update, "free_bytes", lambda _: int((12 * weights + 3.9 * one) / 0.8))
+    assert made.fits() == 3
+    automatic = training("mlp", {"batch": "8"}, automatic=True)
+    assert automatic.micro == 3
+    less = training("mlp", {"batch": "8"}, how=Computing(torch.device("cpu"), at_once=1, recompute=True))
+    assert memory.kept_bytes(lambda: less.net.features(0, *frames(less), less.how).sum()) < one / 4
+
+
+def frames(made: Training) -> tuple[torch.Tensor, torch.Tensor]:
+    return torch.zeros(1, 2, 8, 56, 56, 3, dtype=torch.uint8), torch.zeros(1, 2, 8, dtype=torch.bool)
+
+
+def test_a_full_memory_is_an_error_that_says_what_fits(training: Make, monkeypatch: pytest.MonkeyPatch):
+    made = training("mlp", {"batch": "8"})
+    monkeypatch.setattr(made, "update", lambda *_: (_ for _ in ()).throw(torch.OutOfMemoryError("CUDA out of memory")))
+    monkeypatch.setattr(made, "fits", lambda: 5)
+    with pytest.raises(AqaError, match="does not hold 8 samples at once") as caught:
+        made.run()
+    assert "--batch 5 would fit" in str(caught.value)
