@@ -87,11 +87,10 @@ class Judge:
         said = {name: value.cpu().double().numpy()[None] for name, value in said.items()}
         return {name: float(value[0]) for name, value in self.head.quality(said, found).items()}
 
-    def fitted(self, net: Tuned, fitted_on: FittedOn, info: Mapping[str, Any]) -> FittedTorch:
-        """The head as it is now, with all exemplars, as cached training would leave it."""
+    def fitted(self, net: Tuned, found: FeatureSet, fitted_on: FittedOn, info: Mapping[str, Any]) -> FittedTorch:
+        """The head as it is now, with train's features `found` for exemplars, as cached training would leave it."""
         bank = exemplars = None
         if self.bank is not None:
-            found, _ = self.features(net, self.train)
             bank, exemplars = self.head.bank(found), self._exemplars(net, found)
         return FittedTorch(self.head, self.spec, net.head.eval(), net.scaling, fitted_on, info, bank, exemplars)
 

@@ -23,6 +23,7 @@ from ..finetune.recipe import Recipe
 from ..finetune.tuning import Machine, prepare
 from ..heads.base import FeatureSet
 from ..heads.fitted_torch import FittedTorch
+from ..heads.nearness import Nearness
 from ..heads.saving import whole_file
 from ..heads.torch_head import Calibrated, TorchHead
 from ..leaderboard.labels import label_metrics
@@ -100,7 +101,8 @@ def tune_job(
         training.run()
     epoch, chosen = training.load_kept()
     info = _fit_info(training, epoch, chosen, seed)
-    fitted = training.judge.fitted(training.net, fitted_on, info)
+    found, _ = training.judge.features(training.net, training.judge.train)
+    fitted = training.judge.fitted(training.net, found, fitted_on, info)
     judged = {
         name: training.judge.features(training.net, _promised(part, job))
         for name, part in (("val", val), ("test", test))
@@ -110,7 +112,8 @@ def tune_job(
         fitted = fitted.calibrated(judged["val"][0])
     failed = {**training.progress.failed, **{i: str(e) for _, bad in judged.values() for i, e in bad.items()}}
     if training.among.first:
-        _write(job, training, fitted, {name: data for name, (data, _) in judged.items()}, failed, partial, len(train))
+        parts = {name: data for name, (data, _) in judged.items()}
+        _write(job, training, fitted, found, parts, failed, partial)
     training.among.wait()
     return read_run(folder), failed
 
@@ -158,11 +161,12 @@ def _write(
     job: TunedJob,
     training: Training,
     fitted: FittedTorch,
+    train: FeatureSet,
     judged: Mapping[str, FeatureSet],
     failed: Mapping[str, str],
     partial: Path,
-    count: int,
 ) -> None:
+    """`train`, `judged`: with the features of the network that is kept."""
     seed = int(fitted.info["seed"])
     test = judged["test"]
     started = time.perf_counter()
@@ -197,15 +201,19 @@ def _write(
         "flags": list(dict.fromkeys(flags)),
         "streams": {**streams, **plain["streams"]},
         "metrics": {**scores, **label_metrics(labels_of(test, found["test"]))},
-        "samples": {"train": count, "unlabelled": 0, "val": len(judged.get("val", ())), "test": len(test)},
+        "samples": {"train": len(train), "unlabelled": 0, "val": len(judged.get("val", ())), "test": len(test)},
         "fit_seconds": fitted.info["seconds"],
         "predict_ms": predict_ms,
         "finetune": {**asdict(job.recipe), "start": {s.name: s.resolved.name for s in job.streams}},
     }
     info["fitted"]["failed"] = dict(failed)
 
+    near = Nearness.of(train)
+
     def save(folder: Path) -> None:
         fitted.save(folder)
+        if near is not None:
+            near.save(folder)
         for name in files.values():
             shutil.copyfile(partial / name, folder / name)
         for path in partial.glob("epoch-*.safetensors"):

@@ -16,12 +16,14 @@ from ..extract.engine import Done, Failed, extract
 from ..extract.precision import choose
 from ..heads import has_head, load_head, unmet
 from ..heads.base import FeatureSet, Judgement, Ragged
+from ..heads.nearness import load_nearness
 from ..leaderboard.conformal import LEVEL, bounds
 from ..leaderboard.entries import interval_factor
 from ..leaderboard.runs import Run
 from .console import Console
 from .streams import Extraction, prepare
 
+FAR = 99.0  # percent of train samples
 IMAGES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
 VIDEOS = {".mp4", ".avi", ".mov", ".mkv", ".webm", ".gif", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".ts"}
 
@@ -97,7 +99,7 @@ def judge_media(
     spreads = [j.spread for j in judgements if j.spread is not None]
     spread = np.sqrt(np.mean(np.square(spreads), axis=0)) if len(spreads) == len(judgements) else None
     low, high, part = _intervals(runs, score, spread)
-    warnings = _warnings(info)
+    warnings, far = _warnings(info), _farther_than(runs, data)
     rows = []
     for k, (i, one) in enumerate((i, m) for i, m in zip(ids, media, strict=True) if i in judged):
         done = next(iter(found[i].values())) if i in found else None
@@ -116,15 +118,36 @@ def judge_media(
                 "attributes": _classes([one.attributes for one in judgements], k),
                 "caption": judgements[0].captions[k] if judgements[0].captions else None,
                 "phases": _phases(judgements, k),
+                "exemplars": _exemplars(heads[0], judgements[0], k),
+                "farther_than": far[k],
                 "run_ids": [run.info["run_id"] for run in runs],
                 "clips": 0 if done is None else len(done.features),
                 "frames_decoded": 0 if done is None else done.decoded,
                 "warnings": warnings,
             }
         )
+        strange = far[k]
+        if strange is not None and strange > FAR:
+            console.warn(f"{i}: farther from what the run was trained on than {strange:.0f}% of that: doubt the score")
     for warning in warnings:
         console.warn(warning)
     return rows, failed
+
+
+def _farther_than(runs: Sequence[Run], data: Sequence[FeatureSet]) -> list[float | None]:
+    """For each sample the percentage of train samples that are nearer to the rest of train than it is, the mean over
+    the runs; None where these do not keep what that takes."""
+    found = [near.percentiles(one) for run, one in zip(runs, data, strict=True) if (near := load_nearness(run.folder))]
+    return np.mean(found, axis=0).tolist() if found else [None] * len(data[0])
+
+
+def _exemplars(head: Any, judged: Judgement, row: int) -> list[dict[str, Any]]:
+    """The train samples that one was compared with, and their scores."""
+    bank, known = getattr(head, "bank", None), getattr(head, "exemplars", None)
+    if not judged.exemplars or bank is None or known is None:
+        return []
+    scores = dict(zip(bank.ids, known.score.tolist(), strict=True))
+    return [{"id": sample, "score": scores[sample]} for sample in judged.exemplars[row]]
 
 
 def _classes(tables: Sequence[Mapping[str, np.ndarray]], row: int) -> dict[str, dict[str, Any]]:

@@ -67,6 +67,11 @@ def _line(row: dict[str, Any]) -> str:
         text += f", {name} {said['class']} ({said['probability']:.0%})"
     if row["phases"]:
         text += ", phases begin at {} and {} of 96".format(*row["phases"])
+    if row["exemplars"]:
+        some = ", ".join(f"{one['id']} ({one['score']:.1f})" for one in row["exemplars"][:3])
+        text += f", compared with {some}{' and others' * (len(row['exemplars']) > 3)}"
+    if row["farther_than"] is not None:
+        text += f", as far from train as its {row['farther_than']:.0f}th percentile"
     if row["caption"]:
         text += f', "{row["caption"]}"'
     return text + f" ({row['head']}, {row['clips']} clips)"

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import av
+import numpy as np
 import pytest
 from safetensors import safe_open
 
@@ -36,6 +38,7 @@ def test_a_run_its_weights_and_a_prediction(own_videos: Path, aqa, value, tmp_pa
     assert (row["head"], row["features"], row["metrics"]["n"]) == ("mlp", "c3d_small.tuned", 6)
     folder = Path(row["run"])
     names = {"run.json", "predictions.csv", "history.csv", "head.json", "head.safetensors", "backbone.safetensors"}
+    names.add("nearness.safetensors")
     assert {file.name for file in folder.iterdir()} == names
     info = json.loads((folder / "run.json").read_text())
     assert info["finetune"]["flip"] == 0.5
@@ -54,6 +57,13 @@ def test_a_run_its_weights_and_a_prediction(own_videos: Path, aqa, value, tmp_pa
     wanted = next(line.split(",") for line in lines if line.startswith("v12,"))
     assert judged[0]["score"] == pytest.approx(float(wanted[header.index("score")]), abs=1e-3)
 
+    assert 0 <= judged[0]["farther_than"] <= 100
+    noise = tmp_path / "noise.mp4"
+    write_noise(noise)
+    strange = aqa("predict", noise, "--run", row["run_id"], "--json")
+    assert value(strange)[0]["farther_than"] == 100
+    assert "doubt the score" in strange.stderr
+
     # the tuned network fills a cache of its own, and a head there says what it was tuned on
     extract = ("extract", "csv", "--root", own_videos, "--backbone", "c3d_small", "--plan", "2x8@16", "--workers", "0")
     weights = folder / "backbone.safetensors"
@@ -66,6 +76,30 @@ def test_a_run_its_weights_and_a_prediction(own_videos: Path, aqa, value, tmp_pa
         note = json.loads(file.metadata()["aqa.backbone"])
     assert note["trained_on"]["ids"] == [f"v{k:02d}" for k in range(10)]
     assert str(own_videos) not in json.dumps(note)
+
+
+def write_noise(path: Path) -> None:
+    draw = np.random.default_rng(0)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for _ in range(20):
+            picture = draw.integers(0, 255, (48, 64, 3), dtype=np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode(None))
+
+
+def test_exemplars_are_named_with_their_scores(own_videos: Path, aqa, value):
+    core = ("--head", "core", "--set", "votes=3", "--set", "epochs=1", "--set", "batch=4")
+    (row,) = value(aqa("finetune", "csv", "--root", own_videos, *SMALL, *core, "--json"))
+    judged = aqa("predict", own_videos / "clip 12.mp4", "--run", row["run_id"], "--difficulty", 2, "--json")
+    found = value(judged)[0]["exemplars"]
+    assert len(found) == 3
+    table = (own_videos / "samples.csv").read_text().splitlines()
+    truth = {line.split(",")[0]: float(line.split(",")[2]) for line in table[1:]}
+    assert all(one["score"] == pytest.approx(truth[one["id"]], abs=1e-4) for one in found)
+    said = aqa("predict", own_videos / "clip 12.mp4", "--run", row["run_id"], "--difficulty", 2).stdout
+    assert "compared with v0" in said
 
 
 def test_told_to_stop_it_keeps_what_it_has_and_goes_on(own_videos: Path, tmp_path: Path):

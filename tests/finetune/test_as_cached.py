@@ -57,5 +57,6 @@ def test_frozen_is_cached(head: str, settings: dict[str, str], films: Any, small
     for name, value in live.net.head.named_parameters():
         assert torch.allclose(value, theirs[name], atol=2e-5), name
     rows = live.judge.features(live.net, films.data.take(range(12, 16)))[0]
-    found = live.judge.fitted(live.net, one.fitted_on, one.info).predict(rows)
+    train, _ = live.judge.features(live.net, films.data.take(range(12)))
+    found = live.judge.fitted(live.net, train, one.fitted_on, one.info).predict(rows)
     assert found.score == pytest.approx(one.predict(data.take(range(12, 16))).score, abs=1e-3)

@@ -232,7 +232,8 @@ def test_a_bad_video_is_left_out_and_told(films: Any, training: Make, tmp_path: 
         found, failed = made.judge.features(made.net, films.data.take(range(12, 16)))
         assert found.ids == ("film12", "film14", "film15")
         assert set(failed) == {"film13"}
-        fitted = made.judge.fitted(made.net, None, {"seed": 0})  # pyright: ignore[reportArgumentType]
+        train, _ = made.judge.features(made.net, made.judge.train)
+        fitted = made.judge.fitted(made.net, train, None, {"seed": 0})  # pyright: ignore[reportArgumentType]
         assert fitted.bank is None or "film03" not in fitted.bank.ids
 
 
