@@ -99,7 +99,7 @@ class Training(Updates):
                 self._save(BEST, seconds)
         row = {"seed": self.seed, "epoch": epoch + 1, "loss": progress.total / progress.seen, **said}
         row = {name: None if isinstance(v, float) and not math.isfinite(v) else v for name, v in row.items()}
-        progress.history.append(row | {"seconds": round(progress.seconds + seconds, 2)})
+        progress.history.append(row | {"seconds": round(progress.seconds + seconds, 3)})
         progress.epoch, progress.done, progress.total, progress.seen = epoch + 1, 0, 0.0, 0
         progress.seconds = 0.0
         self._save(LAST, 0.0)

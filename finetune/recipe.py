@@ -66,6 +66,13 @@ class Recipe:
             if not ok:
                 raise BadParameter(f"{name} is {getattr(self, name)}", field=name, hint=f"give {wanted}")
 
+    def changed(self) -> dict[str, Any]:
+        """What differs from a plain fine-tuning of these networks, for the label of a row."""
+        apart = ("head", "backbones", "plans", "features", "settings", "paper", "differs")
+        plain = Recipe(self.head, self.backbones)
+        found = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in apart}
+        return {name: value for name, value in found.items() if value != getattr(plain, name)}
+
     def to_json(self) -> dict[str, Any]:
         """Plain values, without what only people read."""
         return {name: value for name, value in asdict(self).items() if name not in ("paper", "differs")}

@@ -198,6 +198,7 @@ def _write(
         flags.append(f"{missing}-samples-missing")
     info = {
         **plain,
+        "changed": {**plain["changed"], **job.recipe.changed()},
         "flags": list(dict.fromkeys(flags)),
         "streams": {**streams, **plain["streams"]},
         "metrics": {**scores, **label_metrics(labels_of(test, found["test"]))},
