@@ -49,12 +49,12 @@ def judge_media(
         UnmetNeeds: the head needs a difficulty that was not said.
         FingerprintMismatch, WeightsError: the weights are not those of the run.
     """
-    info = _one_head(runs)
+    info = one_head(runs)
     choice = choose(device)
     made: dict[str, dict[str, Extraction]] = {}  # seeds of a tuned head have networks of their own
     for run in runs:
         if _networks(run) not in made:
-            made[_networks(run)] = _extractions(run, weights)
+            made[_networks(run)] = extractions(run, weights)
     media = _media(path, start, stop)
     ids = [str(one.path) for one in media]
     jobs = [one.job(f"{digest} {name}") for digest, several in made.items() for name, one in several.items()]
@@ -165,7 +165,8 @@ def _phases(judgements: Sequence[Judgement], row: int) -> list[int] | None:
     return np.quantile(said, 0.5, axis=0, method="lower").astype(int).tolist() if said else None
 
 
-def _one_head(runs: Sequence[Run]) -> Mapping[str, Any]:
+def one_head(runs: Sequence[Run]) -> Mapping[str, Any]:
+    """What the runs say of themselves. Raises UsageError for several models, StoreError for a run without its head."""
     info = runs[0].info
     kinds = {(r.info["dataset"], r.info["group"], r.info["fold"], r.info["head"], r.info["digest"]) for r in runs}
     if len(kinds) > 1:
@@ -185,7 +186,7 @@ def _networks(run: Run) -> str:
     return " ".join(Fingerprint.from_json(made["fingerprint"]).digest for made in run.info["streams"].values())
 
 
-def _extractions(run: Run, weights: Sequence[str]) -> dict[str, Extraction]:
+def extractions(run: Run, weights: Sequence[str]) -> dict[str, Extraction]:
     """How each stream of the run was made, once more; the fingerprint must come out the same."""
     info = run.info
     if weights and len(weights) != len(info["streams"]):
