@@ -24,7 +24,7 @@ LARGEST = 64 * 10**9
 KNOWN = re.compile(
     r"run-\d+/(stream-\d+/|part-\d+/|members?-[\w.-]+/|[\w+.-]+/)*[\w+.@-]+\.(json|csv|txt|safetensors|skops|npz)"
 )
-LEFT = {"checkpoints"}
+LEFT = {"checkpoints", "events"}
 
 
 def write_bundle(runs: Sequence[Run], file: Path, *, weights: bool) -> dict[str, Any]:

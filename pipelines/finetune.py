@@ -73,6 +73,7 @@ def finetune(
         float, typer.Option("--clip-cache", min=0, help="GB of decoded frames kept beside the features; 0: none.")
     ] = 0.0,
     keep: Annotated[int, typer.Option("--keep", min=0, help="Keep the checkpoint of every so many epochs.")] = 0,
+    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Event files too, in the run's folder.")] = False,
     workers: Annotated[int | None, typer.Option("--workers", min=0, help="Decoding processes; 0: none.")] = None,
     released_frames: ReleasedFrames = False,
     option: ReaderOptions = None,
@@ -132,7 +133,7 @@ def finetune(
             device=str(machine.how.device),
             console=console,
         )
-        rows, failed = tune_all(jobs, machine, console, keep=keep)
+        rows, failed = tune_all(jobs, machine, console, keep=keep, tensorboard=tensorboard)
         if not machine.among.first:
             return []
     lines: list[Any] = [f"{row['run']}: Spearman {row['metrics']['spearman']}" for row in rows]

@@ -14,7 +14,7 @@ from typing import Any
 from ..cache.fingerprint import Fingerprint
 from ..catalog.base import Media
 from ..catalog.protocols import holdout
-from ..errors import DataError
+from ..errors import DataError, MissingExtra
 from ..extract.backbones.tuned import TAG, TrainedOn, write_tuned
 from ..extract.weights import sha256
 from ..finetune.live import Live
@@ -70,7 +70,14 @@ class TunedJob(Job):
 
 
 def tune_job(
-    job: TunedJob, machine: Machine, seed: int, console: Console, *, keep: int = 0, stopping: Stopping = lambda: False
+    job: TunedJob,
+    machine: Machine,
+    seed: int,
+    console: Console,
+    *,
+    keep: int = 0,
+    tensorboard: bool = False,
+    stopping: Stopping = lambda: False,
 ) -> tuple[Run, dict[str, str]]:
     """Train, judge, and write the run of one seed, unless it is there; with what could not be read: sample -> why."""
     folder = job.runs / job.key(seed).folder
@@ -80,6 +87,7 @@ def tune_job(
     partial = folder.with_name(f"{folder.name}.partial")
     train, val, test = _parts(job)
     digest = job.key(seed).run_id
+    note = events(partial) if tensorboard and machine.among.first else None
     updates = len(train) * job.head.epochs // max(1, job.head.batch)
     with console.progress(f"finetune seed {seed}", updates) as step:
         training, fitted_on = prepare(
@@ -96,7 +104,7 @@ def tune_job(
             keep=keep,
             step=step,
             stopping=stopping,
-            log=lambda row: console.say(_row_text(row)),
+            log=lambda row: _tell(row, console, note),
         )
         training.run()
     epoch, chosen = training.load_kept()
@@ -217,6 +225,8 @@ def _write(
             near.save(folder)
         for name in files.values():
             shutil.copyfile(partial / name, folder / name)
+        if (partial / "events").is_dir():
+            shutil.copytree(partial / "events", folder / "events")
         for path in partial.glob("epoch-*.safetensors"):
             (folder / "checkpoints").mkdir(exist_ok=True)
             shutil.copyfile(path, folder / "checkpoints" / path.name)
@@ -244,6 +254,28 @@ def _fingerprint(stream: Live, file: Path) -> Fingerprint:
         precision="fp32",
         extractor=r.extractor,
     )
+
+
+def _tell(row: Mapping[str, Any], console: Console, note: Callable[[Mapping[str, Any]], None] | None) -> None:
+    console.say(_row_text(row))
+    if note is not None:
+        note(row)
+
+
+def events(folder: Path) -> Callable[[Mapping[str, Any]], None]:
+    """Writes rows of history as TensorBoard's event files into `folder`. Raises MissingExtra."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ModuleNotFoundError as error:
+        raise MissingExtra("--tensorboard needs tensorboard", hint="pip install 'aqa[tensorboard]'") from error
+
+    def note(row: Mapping[str, Any]) -> None:
+        with SummaryWriter(str(folder / "events"), purge_step=row["epoch"]) as writer:
+            for name, value in row.items():
+                if name not in ("seed", "epoch") and value is not None:
+                    writer.add_scalar(name, value, row["epoch"])
+
+    return note
 
 
 def _row_text(row: Mapping[str, Any]) -> str:

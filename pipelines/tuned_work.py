@@ -68,7 +68,7 @@ def on_machine(
 
 
 def tune_all(
-    jobs: Sequence[TunedJob], machine: Machine, console: Console, *, keep: int
+    jobs: Sequence[TunedJob], machine: Machine, console: Console, *, keep: int, tensorboard: bool
 ) -> tuple[list[dict[str, Any]], dict[str, str]]:
     """A row of `--json` per run, and what could not be read: sample -> why.
 
@@ -79,7 +79,9 @@ def tune_all(
         for job in jobs:
             for seed in job.seeds:
                 try:
-                    run, bad = tune_job(job, machine, seed, console, keep=keep, stopping=lambda: bool(told))
+                    run, bad = tune_job(
+                        job, machine, seed, console, keep=keep, tensorboard=tensorboard, stopping=lambda: bool(told)
+                    )
                 except Interrupted as stop:
                     raise (KeyboardInterrupt if signal.SIGINT in told else Terminated) from stop
                 rows.append(run_row(run.info, run.folder))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import signal
@@ -227,3 +228,17 @@ def test_several_seeds_judge_with_their_own_networks(own_videos: Path, aqa, valu
     both = value(aqa("predict", film, "--run", Path(rows[0]["run"]).parent, "--json"))[0]["score"]
     assert alone[0] != alone[1]
     assert both == pytest.approx(sum(alone) / 2, abs=1e-5)
+
+
+def test_event_files_are_written_where_asked(own_videos: Path, aqa, value):
+    command = words(own_videos, "--set", "epochs=2", "--tensorboard", "--keep", 1, "--json")
+    if importlib.util.find_spec("tensorboard") is None:
+        result = aqa(*command)
+        assert result.exit_code == 4
+        assert "aqa[tensorboard]" in result.stderr
+        return
+    folder = Path(value(aqa(*command))[0]["run"])
+    assert list((folder / "events").iterdir())
+    assert {path.name for path in (folder / "checkpoints").iterdir()} == {
+        "epoch-001.safetensors", "epoch-002.safetensors",
+    }  # fmt: skip
