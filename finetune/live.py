@@ -58,6 +58,14 @@ class Live:
         return ClipSpec(self.name, self.plan, self.resolved.pixels)
 
 
+def seen_at(resolved: Resolved, resize: tuple[int, ...], size: tuple[int, ...]) -> Resolved:
+    """`resolved` on frames resized to `resize` (height, width) of which `size` is cut; () leaves its own."""
+    if not resize:
+        return resolved
+    pixels = replace(resolved.pixels, resize=(resize[0], resize[1]), crop=(size[0], size[1]))
+    return replace(resolved, weights=replace(resolved.weights, pixels=pixels))
+
+
 def live(resolved: Resolved, plan: ClipPlan) -> Live:
     """The stream of `resolved` on the clips of `plan`, whose number is fixed, so that batches can be stacked.
 

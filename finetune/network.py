@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from copy import deepcopy
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from typing import Literal, NamedTuple
@@ -59,7 +60,7 @@ class Tuned(nn.Module):
     ) -> None:
         super().__init__()
         self.streams, self.pool, self.norms, self.standard = tuple(streams), pool, norms, standard
-        self.backbones = nn.ModuleList(stream.net for stream in streams)
+        self.backbones = nn.ModuleList(deepcopy(stream.net) for stream in streams)  # others begin with it too
         self.head = head
         self.cached = cached or Scaling({}, {})
         for k, stream in enumerate(streams) if standard else ():

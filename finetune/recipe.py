@@ -1,17 +1,23 @@
 """What a fine-tuning is, as data that a person can read: networks, head, rates, chances. The files of `recipes/` are
-those of papers; `docs/finetuning.md` says where every number comes from."""
+those of papers and say where every number comes from."""
 
 from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from ..errors import BadParameter, UnknownName, UsageError
+from ..catalog import DATASETS
+from ..errors import AqaError, BadParameter, UnknownName, UsageError
+from ..extract.backbones import parse
+from ..extract.plan import parse_plan
+from ..heads import as_text, make_head
 
 FOLDER = Path(__file__).parent / "recipes"
+NETWORKS = ("head", "backbones")
+TABLES = "for"
 
 
 @dataclass(frozen=True)
@@ -21,10 +27,11 @@ class Recipe:
     optimiser, weight_decay, schedule and select are the head's own parameters.
 
     `freeze`: beginnings of names of layers that stay as they are; "all". `norms`: batch normalisation of the backbones
-    keeps its statistics ("frozen") or learns them. `flip`, `crop`, `shifts`: see `Augmentation`. `warm_up`: epochs in
-    which the rates rise from 0. `steps`: epochs from which they are multiplied by `factor`. `clip`: largest norm of an
-    update's gradient, 0 for any. `ema`: share of the old in a running mean of the weights, which then judges; 0: none.
-    `paper`, `differs`: the source, and what is not as there.
+    keeps its statistics ("frozen") or learns them. `flip`, `crop`, `shifts`: see `Augmentation`. `resize`, `size`:
+    height and width to which frames are resized and of what is cut from them, where these are not those of the weights.
+    `warm_up`: epochs in which the rates rise from 0. `steps`: epochs from which they are multiplied by `factor`.
+    `clip`: largest norm of an update's gradient, 0 for any. `ema`: share of the old in a running mean of the weights,
+    which then judges; 0: none. `paper`, `differs`: the source, and what is not as there.
     """
 
     head: str
@@ -38,6 +45,8 @@ class Recipe:
     flip: float = 0.0
     crop: Literal["centre", "random"] = "centre"
     shifts: tuple[int, int] = (0, 0)
+    resize: tuple[int, ...] = ()
+    size: tuple[int, ...] = ()
     warm_up: float = 0.0
     steps: tuple[int, ...] = ()
     factor: float = 0.1
@@ -55,6 +64,8 @@ class Recipe:
             (all(rate >= 0 for rate in self.rates), "rates", "0 or more"),
             (0 <= self.flip <= 1, "flip", "a probability"),
             (low <= 0 <= high, "shifts", "a first shift of at most 0 and a last of at least 0"),
+            (len(self.resize) in (0, 2) and all(side >= 1 for side in self.resize), "resize", "height and width"),
+            (_inside(self.size, self.resize), "size", "height and width that fit into resize, which is then there too"),
             (self.warm_up >= 0, "warm_up", "0 or more"),
             (all(step >= 1 for step in self.steps), "steps", "epochs from 1"),
             (0 < self.factor <= 1, "factor", "above 0, at most 1"),
@@ -73,6 +84,11 @@ class Recipe:
         found = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in apart}
         return {name: value for name, value in found.items() if value != getattr(plain, name)}
 
+    @property
+    def texts(self) -> dict[str, str]:
+        """`settings` as `--set` takes them."""
+        return {name: as_text(value) for name, value in self.settings.items()}
+
     def to_json(self) -> dict[str, Any]:
         """Plain values, without what only people read."""
         return {name: value for name, value in asdict(self).items() if name not in ("paper", "differs")}
@@ -83,56 +99,100 @@ def recipe_names() -> list[str]:
     return sorted(path.stem for path in FOLDER.glob("*.toml"))
 
 
-def read_recipe(name: str | Path) -> Recipe:
-    """The recipe of a file, or that of ours with this name.
+def read_recipe(name: str | Path, dataset: str = "") -> Recipe:
+    """The recipe of a file, or that of ours with this name, as it is for a data set.
 
-    Raises UnknownName; UsageError for a file that is no TOML, for a key that no recipe has and for a value of another
-    type.
+    Raises UnknownName and BadParameter for names that there are not and values that do not fit; UsageError for a file
+    that is no TOML and for values of another type.
     """
     path = Path(name)
     if not path.is_file():
         path = FOLDER / f"{name}.toml"
         if not path.is_file():
             raise UnknownName("recipe", str(name), recipe_names())
+    return recipe_of(_toml(path), path, dataset)
+
+
+def recipe_of(plain: Mapping[str, Any], path: Path | str, dataset: str = "") -> Recipe:
+    """A recipe of plain values, of which those of the table `for.<dataset>` win. All of them are checked, and the names
+    of networks, plans and settings too. Raises as `read_recipe`."""
+    tables = plain.get(TABLES, {})
+    plain = {key: value for key, value in plain.items() if key != TABLES}
+    recipe = chosen = _checked(plain, path, "")
+    if not (isinstance(tables, Mapping) and all(isinstance(table, Mapping) for table in tables.values())):
+        raise UsageError("what a recipe has for a data set is a table", file=path, field=TABLES, hint="[for.mtl-aqa]")
+    for name, table in tables.items():
+        if name not in DATASETS:
+            raise UnknownName(f"data set in {path}", name, DATASETS)
+        if set(NETWORKS).intersection(table):
+            raise UsageError("a data set has no networks of its own", file=path, field=f"{TABLES}.{name}")
+        settings = table.get("settings", {})
+        both = {**recipe.settings, **settings} if isinstance(settings, Mapping) else settings
+        found = _checked({**plain, **table, "settings": both}, path, f"{TABLES}.{name}")
+        chosen = found if name == dataset else chosen
+    return chosen
+
+
+def recipe_for(backbones: tuple[str, ...], head: str, dataset: str = "") -> Recipe | None:
+    """The recipe of ours for these architectures and layers (weights do not matter) and this head, if there is one.
+
+    Raises UnknownName for backbones that there are not; UsageError where several recipes are of these networks.
+    """
+    wanted = [(found.arch, layer) for found, _, layer in map(parse, backbones)]
+    fitting = [name for name in recipe_names() if _is_of(_toml(FOLDER / f"{name}.toml"), wanted, head)]
+    if len(fitting) > 1:
+        raise UsageError(f"{' and '.join(fitting)} are of these networks", hint="say which with --recipe")
+    return read_recipe(fitting[0], dataset) if fitting else None
+
+
+def _is_of(plain: Mapping[str, Any], wanted: list[tuple[str, str]], head: str) -> bool:
+    """Asks of no network that is not wanted whether there is one: somebody's package may have it."""
+    specs = plain["backbones"]
+    return (
+        plain["head"] == head
+        and len(specs) == len(wanted)
+        and all(
+            arch == spec.partition(":")[0].partition(".")[0] and layer == parse(spec)[2]
+            for spec, (arch, layer) in zip(specs, wanted, strict=True)
+        )
+    )
+
+
+def _toml(path: Path) -> dict[str, Any]:
     try:
-        plain = tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise UsageError(f"not a recipe: {error}", file=path) from error
-    return recipe_of(plain, path)
 
 
-def recipe_of(plain: Mapping[str, Any], path: Path | str) -> Recipe:
-    """A recipe of plain values. Raises as `read_recipe`."""
+def _checked(plain: Mapping[str, Any], path: Path | str, table: str) -> Recipe:
+    """A recipe whose names there are; `table`: of which part of the file an error is to speak."""
     hints = get_type_hints(Recipe)
     for key in plain:
         if key not in hints:
-            raise UnknownName(f"key of {path}", key, hints)
-    lacking = [f.name for f in fields(Recipe) if f.name in ("head", "backbones") and f.name not in plain]
+            raise UnknownName(f"key of {path}{f', {table},' if table else ''}", key, [*hints, TABLES])
+    lacking = [name for name in NETWORKS if name not in plain]
     if lacking:
         raise UsageError(f"a recipe needs {' and '.join(lacking)}", file=path)
     try:
-        return Recipe(**{key: _value(key, value, hints[key], path) for key, value in plain.items()})
-    except BadParameter as error:
+        recipe = Recipe(**{key: _value(key, value, hints[key]) for key, value in plain.items()})
+        for spec in recipe.backbones:
+            parse(spec)
+        for plan in recipe.plans:
+            parse_plan(plan)
+        make_head(recipe.head, recipe.texts)
+    except AqaError as error:
         error.file = str(path)
+        error.field = f"{table}.{error.field}" if table and error.field else error.field or table
         raise
+    return recipe
 
 
-def recipe_for(backbones: tuple[str, ...], head: str) -> Recipe | None:
-    """The recipe of ours for these networks (weights do not matter) and head, if there is one."""
-    wanted = tuple(_without_tag(one) for one in backbones)
-    for name in recipe_names():
-        found = read_recipe(name)
-        if found.head == head and tuple(_without_tag(one) for one in found.backbones) == wanted:
-            return replace(found, backbones=backbones)
-    return None
+def _inside(size: tuple[int, ...], resize: tuple[int, ...]) -> bool:
+    return len(size) == len(resize) and all(1 <= side <= whole for side, whole in zip(size, resize, strict=True))
 
 
-def _without_tag(spec: str) -> str:
-    arch, colon, layer = spec.partition(":")
-    return arch.partition(".")[0] + colon + layer
-
-
-def _value(key: str, value: Any, hint: Any, path: Path | str) -> Any:
+def _value(key: str, value: Any, hint: Any) -> Any:
     """`value` of TOML or JSON as the type of the field."""
     origin, inner = get_origin(hint), get_args(hint)
     if origin is tuple and isinstance(value, list):
@@ -146,7 +206,7 @@ def _value(key: str, value: Any, hint: Any, path: Path | str) -> Any:
         return dict(value)
     elif origin is None and _is(value, hint):
         return hint(value)
-    raise UsageError(f"{value!r} does not fit {key}", file=path, field=key, hint="see docs/finetuning.md")
+    raise UsageError(f"{value!r} does not fit {key}", field=key, hint="see docs/finetuning.md")
 
 
 def _is(value: Any, kind: type) -> bool:

@@ -95,6 +95,7 @@ def finetune(
     from .tuned_recipe import asked_recipe
     from .tuned_work import on_machine, tune_all
 
+    where = place(dataset, root=root, cache=cache, runs=runs, protocol=protocol)
     asked = asked_recipe(
         recipe,
         backbone or [],
@@ -111,17 +112,20 @@ def finetune(
             "shifts": shift,
             "ema": ema,
         },
+        weights=weights or [],
+        dataset=where.dataset,
     )
-    where = place(dataset, root=root, cache=cache, runs=runs, protocol=protocol)
     with on_machine(
         device, precision, batch=batch, recompute=recompute, compiled=compile_, workers=workers,
         cache=where.cache, gigabytes=clip_cache,
     ) as machine:  # fmt: skip
         console = Console(json=json, quiet=quiet or not machine.among.first)
+        if asked.recipe.paper:
+            console.say(f"recipe of {asked.recipe.paper}")
         jobs = plan_tuned_jobs(
             where,
             asked.recipe,
-            weights=asked.weights(weights or []),
+            weights=asked.weights,
             short=short,
             target=target,
             group=group,

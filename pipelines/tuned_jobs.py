@@ -12,7 +12,7 @@ from ..catalog.base import PAPER, Dataset, Fold
 from ..errors import UnknownName, UnmetNeeds, UsageError
 from ..extract.backbones import parse, resolve
 from ..extract.plan import parse_plan
-from ..finetune.live import Live, live
+from ..finetune.live import Live, live, seen_at
 from ..finetune.promised import with_promises
 from ..finetune.recipe import Recipe
 from ..heads.torch_head import TorchHead
@@ -109,7 +109,7 @@ def _streams(
     for k, (spec, file) in enumerate(zip(recipe.backbones, weights, strict=True)):
         arch = parse(spec)[0]
         plan = plans[k] if plans else _fixed(dataset.plans.get(arch.arch) or arch.plan or dataset.plans["*"], console)
-        resolved = resolve(spec, file, seed)
+        resolved = seen_at(resolve(spec, file, seed), recipe.resize, recipe.size)
         for warning in resolved.warnings:
             console.warn(warning)
         one = live(resolved, parse_plan(plan, short))
@@ -155,13 +155,8 @@ def _stores(where: Place, recipe: Recipe, ids: Sequence[str]) -> list[FeatureSto
 
 def _head(recipe: Recipe, published: dict[str, Any] | None) -> TorchHead:
     """Raises UsageError for a head that is not trained by gradients."""
-    settings = {name: _text(value) for name, value in recipe.settings.items()}
-    head: Any = heads_room.make_head(recipe.head, settings, published)
+    head: Any = heads_room.make_head(recipe.head, recipe.texts, published)
     if not isinstance(head, TorchHead):
         hint = "extract features and fit it on them (aqa extract, aqa fit)"
         raise UsageError(f"{recipe.head} is not trained by gradients", hint=hint)
     return head
-
-
-def _text(value: Any) -> str:
-    return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
