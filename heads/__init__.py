@@ -63,6 +63,7 @@ HEADS: dict[str, str] = {
     "pls": "aqa.heads.pls:Pls",
     "mlp": "aqa.heads.mlp:Mlp",
     "mtl": "aqa.heads.mtl:Mtl",
+    "mscadc": "aqa.heads.mscadc:Mscadc",
     "usdl": "aqa.heads.usdl:Usdl",
     "musdl": "aqa.heads.usdl:Musdl",
     "dae": "aqa.heads.dae:Dae",

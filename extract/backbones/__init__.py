@@ -22,6 +22,7 @@ __all__ = ["BACKBONES", "Backbone", "Pixels", "Resolved", "Weights", "backbone",
 BACKBONES: dict[str, str] = {
     "c3d": "c3d:BACKBONE",
     "c3d_small": "c3d_small:BACKBONE",
+    "mscadc": "mscadc:BACKBONE",
     "i3d": "i3d:RGB",
     "i3d_flow": "i3d:FLOW",
     "r3d_18": "torchvision_video:R3D_18",

@@ -191,6 +191,8 @@ def _published(found: Backbone, tag: str | None, *, download: bool) -> Path:
     if download:
         raise BadParameter(f"torchvision does not publish {name}", field="weights", hint="give a weight file")
     hint = f"give it with --weights FILE; people have it as {', '.join(weights.files)} (from {weights.source})"
+    if "random" in found.weights:
+        hint += f"; {found.arch}.random begins without weights"
     raise WeightsError(f"{name} needs a weight file", hint=hint)
 
 
