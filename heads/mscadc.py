@@ -62,8 +62,8 @@ class Branch(nn.Module):
 
 
 class MscadcNet(ScoreNet):
-    """Branches of score, of classes and of captions. With volumes [256, 2, 20, 20] 437,065, 445,515 (the five attributes
-    of MTL-AQA) and 14,511,059 (5,779 words) parameters."""
+    """Branches of score, of classes and of captions: 437,065, 445,515 (the five attributes of MTL-AQA) and 14,511,059
+    parameters (5,779 words) with volumes [256, 2, 20, 20]."""
 
     def __init__(self, spec: Spec, head: Mscadc) -> None:
         super().__init__(spec, head.divisor)
