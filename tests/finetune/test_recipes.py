@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,11 @@ from aqa.pipelines.tuned_recipe import asked_recipe
 
 FILES = {path.stem: path.read_text(encoding="utf-8") for path in sorted(FOLDER.glob("*.toml"))}
 OURS = [name for name, text in FILES.items() if not ('"mscadc"' in text and "mscadc" not in {*names(), *head_names()})]
-SETS = ["", "mtl-aqa", "aqa-7", "jigsaws", "finediving"]
+
+
+def sets_of(name: str) -> list[str]:
+    """The data sets for which a file has something of its own, and any other."""
+    return ["", *tomllib.loads(FILES[name]).get("for", {})]
 
 
 def test_there_is_one_for_every_system():
@@ -31,7 +36,7 @@ def test_there_is_one_for_every_system():
 
 @pytest.mark.parametrize("name", OURS)
 def test_it_can_be_trained(name: str):
-    for dataset in SETS:
+    for dataset in sets_of(name):
         recipe = read_recipe(name, dataset)
         head: Any = make_head(recipe.head, recipe.texts)
         assert isinstance(head, TorchHead)
@@ -56,7 +61,7 @@ def test_its_networks_find_it(name: str):
         with pytest.raises(UsageError, match="mscadc-mtl and mscadc-stl are of these networks"):
             recipe_for(recipe.backbones, recipe.head)
         return
-    for dataset in SETS:
+    for dataset in sets_of(name):
         assert recipe_for(recipe.backbones, recipe.head, dataset) == read_recipe(name, dataset)
     plain = tuple(":".join([spec.split(":")[0].split(".")[0], parse(spec)[2]]) for spec in recipe.backbones)
     assert recipe_for(plain, recipe.head) == recipe
@@ -110,14 +115,11 @@ def test_numbers_of_the_papers():
 
 def test_paper_protocol_and_recipe_agree():
     """What `--protocol paper` sets for cached features is what the recipe has, wherever both say something."""
-    places = {"mtl-aqa": "", "jigsaws": "", "finediving": "", "aqa-7": "diving"}
     for name in OURS:
-        for dataset, group in places.items():
+        for dataset in sets_of(name):
             recipe = read_recipe(name, dataset)
             told = head_class(recipe.head).published
-            both: dict[str, Any] = {}
-            for key in ("", dataset, f"{dataset}/{group}"):
-                both |= told.get(key, {})
+            both: dict[str, Any] = {**told.get("", {}), **told.get(dataset, {})}
             head: Any = make_head(recipe.head, recipe.texts)
             said = {key: getattr(head, key) for key in recipe.settings}
             apart = {key for key in both.keys() & said.keys() if both[key] != said[key]}
