@@ -85,6 +85,14 @@ def probe(media: Media) -> Probe:
     return Probe("video", index.shown, h, w, fps, 90 * turns, timed, index.stated, index.cut)
 
 
+def available(media: Media) -> int:
+    """Frames of the whole video or folder, as far as can be told without decoding. Raises VideoError."""
+    path = Path(media.path)
+    if path.is_dir():
+        return folder.count(path, flow=not folder.listing(path).frames)
+    return video.index_of(path).shown
+
+
 def read_frames(
     media: Media,
     wanted: np.ndarray,

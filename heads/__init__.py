@@ -16,7 +16,7 @@ from typing import Any
 
 from ..errors import BadParameter, MissingExtra, StoreError, UnknownName
 from .base import FeatureSet, Fitted, Head, Judgement, Needs, Ragged
-from .config import changed, config_of, parameters, parse_settings, split_settings
+from .config import as_text, changed, config_of, parameters, parse_settings, split_settings
 from .folds import out_of_fold
 from .fusion import FusedHeads, fit_head, fused_folders, unmet
 from .saving import HEAD_JSON, read_head
@@ -30,6 +30,7 @@ __all__ = [
     "Judgement",
     "Needs",
     "Ragged",
+    "as_text",
     "changed",
     "config_of",
     "fit_head",
@@ -62,6 +63,7 @@ HEADS: dict[str, str] = {
     "pls": "aqa.heads.pls:Pls",
     "mlp": "aqa.heads.mlp:Mlp",
     "mtl": "aqa.heads.mtl:Mtl",
+    "mscadc": "aqa.heads.mscadc:Mscadc",
     "usdl": "aqa.heads.usdl:Usdl",
     "musdl": "aqa.heads.usdl:Musdl",
     "dae": "aqa.heads.dae:Dae",

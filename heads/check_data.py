@@ -10,7 +10,13 @@ import numpy as np
 
 from .base import FeatureSet, Needs, Ragged
 
-SHAPES = {None: (12,), 1: (12,), 2: (16, 3), 3: (4, 3, 3)}  # dimensions of a clip's feature -> a shape that has them
+SHAPES = {
+    None: (12,),
+    1: (12,),
+    2: (16, 3),
+    3: (4, 3, 3),
+    4: (3, 2, 2, 3),
+}  # dimensions of a clip's feature -> a shape that has them
 KINDS = ("101B", "205C", "407C")
 RANGE = (0.0, 100.0)
 

@@ -57,6 +57,11 @@ def parse_settings(cls: type, settings: Mapping[str, str]) -> dict[str, Any]:
     return values
 
 
+def as_text(value: Any) -> str:
+    """The value of a parameter as `--set` takes it."""
+    return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
 def config_of(head: Any) -> dict[str, Any]:
     """Every parameter of `head` with its value."""
     return {f.name: getattr(head, f.name) for f in dataclasses.fields(head)}

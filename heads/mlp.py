@@ -17,40 +17,59 @@ from .noise import Noise
 from .torch_head import Published, Spec, Step, TorchHead, Units
 
 
-class MlpNet(nn.Module):
-    """Mean of the clips -> Linear D -> hidden, ReLU -> Linear 1. 33,562,625 parameters with D = 8192, hidden = 4096."""
+class ScoreNet(nn.Module):
+    """What learns a score in units, or a binary target; a subclass gives `said`."""
 
-    def __init__(self, spec: Spec, hidden: int, divisor: float | None = None) -> None:
+    def __init__(self, spec: Spec, divisor: float | None) -> None:
         super().__init__()
         self.divisor = divisor
         self.binary = spec.target_kind == "binary"
         self.units = Units(spec)
-        self.fc6 = nn.Linear(spec.width, hidden)
-        self.score = nn.Linear(hidden, 1)
-        if not self.binary:  # the target is not centred: from 0 the first epochs would go into reaching its mean
-            nn.init.constant_(self.score.bias, spec.mean / (divisor or spec.sd))
+
+    def said(self, h: Tensor) -> Tensor:
+        """[B]: the score in units, or the logit of 1, of what the forward gave."""
+        raise NotImplementedError
+
+    def start(self, bias: Tensor, spec: Spec) -> None:
+        """The last bias becomes the mean of train: the target is not centred, and from 0 the first epochs would go into
+        reaching it."""
+        if not self.binary:
+            nn.init.constant_(bias, spec.mean / (self.divisor or spec.sd))
 
     @property
     def unit(self) -> Tensor | float:
         """What scores are divided by."""
         return self.units.sd if self.divisor is None else self.divisor
 
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """x [B, T, *shape], mask [B, T] -> [B, hidden]: what all tasks look at."""
-        return self.fc6(mean_clips(x, mask).flatten(1)).relu()
-
     def loss(self, h: Tensor, score: Tensor) -> Tensor:
-        """Squared plus absolute error in units, or cross-entropy, of h [B, hidden] against score [B]."""
-        said = self.score(h)[:, 0]
+        """Squared plus absolute error in units, or cross-entropy, of what the forward gave against score [B]."""
+        said = self.said(h)
         if self.binary:
             return F.binary_cross_entropy_with_logits(said, score)
         error = said - score / self.unit
         return error.square().mean() + error.abs().mean()
 
     def points(self, h: Tensor) -> Tensor:
-        """[B]: scores, or probabilities of 1, of h [B, hidden]."""
-        said = self.score(h)[:, 0]
+        """[B]: scores, or probabilities of 1, of what the forward gave."""
+        said = self.said(h)
         return torch.sigmoid(said) if self.binary else said * self.unit
+
+
+class MlpNet(ScoreNet):
+    """Mean of the clips -> Linear D -> hidden, ReLU -> Linear 1. 33,562,625 parameters with D = 8192, hidden = 4096."""
+
+    def __init__(self, spec: Spec, hidden: int, divisor: float | None = None) -> None:
+        super().__init__(spec, divisor)
+        self.fc6 = nn.Linear(spec.width, hidden)
+        self.score = nn.Linear(hidden, 1)
+        self.start(self.score.bias, spec)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """x [B, T, *shape], mask [B, T] -> [B, hidden]: what all tasks look at."""
+        return self.fc6(mean_clips(x, mask).flatten(1)).relu()
+
+    def said(self, h: Tensor) -> Tensor:
+        return self.score(h)[:, 0]
 
 
 @dataclass(frozen=True)

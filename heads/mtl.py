@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from torch import Tensor, nn
@@ -15,10 +15,25 @@ from .base import FeatureSet, Judgement, Needs
 from .batches import Batch, only
 from .captioner import S2VT, caption_loss
 from .config import demand
-from .mlp import Mlp, MlpNet
+from .mlp import MlpNet
 from .noise import Noise
-from .torch_head import Published, Spec, Step
+from .torch_head import Published, Spec, Step, TorchHead
 from .words import EOS, SPECIAL, decode, encode, tokens, vocabulary
+
+
+class Tasks(NamedTuple):
+    """What is to be said beside the score, as `MultiTask.constants` made it of train."""
+
+    classes: dict[str, int]  # how many an attribute has
+    words: int
+    tokens: int  # of the longest caption
+    never: list[int]  # words that are never said
+
+    @classmethod
+    def of(cls, spec: Spec) -> Tasks:
+        words = spec.constants["words"]
+        never = [k for k, word in enumerate(words) if word in SPECIAL and k != EOS]
+        return cls(spec.constants["classes"], len(words), spec.constants["tokens"], never)
 
 
 class MtlNet(MlpNet):
@@ -29,35 +44,34 @@ class MtlNet(MlpNet):
 
     def __init__(self, spec: Spec, head: Mtl) -> None:
         super().__init__(spec, head.hidden, head.divisor)
-        self.classes: dict[str, int] = spec.constants["classes"]
-        self.tokens: int = spec.constants["tokens"]
-        self.classifiers = nn.ModuleList(nn.Linear(head.hidden, count) for count in self.classes.values())
-        words = spec.constants["words"]
-        self.never = [k for k, word in enumerate(words) if word in SPECIAL and k != EOS]  # nothing that one says
-        self.captioner = S2VT(spec.width, len(words), head.caption_hidden, head.dropout) if words else None
+        self.tasks = tasks = Tasks.of(spec)
+        self.classifiers = nn.ModuleList(nn.Linear(head.hidden, count) for count in tasks.classes.values())
+        self.captioner = S2VT(spec.width, tasks.words, head.caption_hidden, head.dropout) if tasks.words else None
+
+    def logits(self, h: Tensor) -> list[Tensor]:
+        """[B, classes] of each attribute."""
+        return [classifier(h) for classifier in self.classifiers]
+
+    def told(self, x: Tensor, mask: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:  # noqa: ARG002
+        """Clips [B, T, numbers] for the captioner, and their mask."""
+        return x.flatten(2), mask
 
 
 @dataclass(frozen=True)
-class Mtl(Mlp):
+class MultiTask(TorchHead):
     """alpha (squared + absolute error of score / sd) + beta (sum of the attributes' cross-entropies) + gamma (caption
     likelihood, summed over its tokens).
 
     All defaults are the released code's. `classify`, `caption`: tasks that are wanted; what train has no labels for is
     off. `classes`: how many classes an attribute has (`position:3,armstand:2`), by default one more than the highest
-    index in train. `caption_hidden`: width of the recurrent layers and of the embedding of words. `min_count`: rarer
-    words of train are `<unk>`. `max_tokens`: longest caption, with `<sos>` and `<eos>`.
+    index in train. `divisor` of the target: released 17, the standard deviation over all of MTL-AQA; none: that of
+    train. `caption_hidden`: width of the recurrent layers and of the embedding of words. `min_count`: rarer words of
+    train are `<unk>`. `max_tokens`: longest caption, with `<sos>` and `<eos>`. Where `needs.labels` is False the score
+    may be all that there is to learn.
+
+    `build` gives a `ScoreNet` with `tasks`, `logits`, `captioner` and `told`, as `MtlNet` has them.
     """
 
-    name = "mtl"
-    needs = Needs(
-        shape=None,
-        targets=("score", "binary"),
-        labels=True,
-        together=True,
-        validates=True,
-        gives=("attributes", "captions"),
-    )
-    pool = "none"
     published: ClassVar[Published] = {
         "": {"scale": "none", "select": "test"},
         "mtl-aqa": {
@@ -67,6 +81,7 @@ class Mtl(Mlp):
     }
 
     batch: int = 3
+    divisor: float | None = None
     alpha: float = 1.0
     beta: float = 1.0
     gamma: float = 0.01
@@ -82,7 +97,7 @@ class Mtl(Mlp):
         super().__post_init__()
         for name in ("alpha", "beta", "gamma"):
             demand(self, name, getattr(self, name) >= 0, "0 or more")
-        demand(self, "caption", self.classify or self.caption, "yes, or classify=yes; with neither it is mlp")
+        demand(self, "divisor", self.divisor is None or self.divisor > 0, "a number above 0, or none")
         demand(self, "dropout", 0 <= self.dropout < 1, "a number from 0 to below 1")
         demand(self, "max_tokens", self.max_tokens >= 3, "3 or more")
         for name in ("caption_hidden", "min_count"):
@@ -102,7 +117,7 @@ class Mtl(Mlp):
         captions = [caption for caption in train.caption if tokens(caption)] if self.caption else []
         if not captions:
             off["captions"] = "no train sample has a caption" if self.caption else "caption=no"
-        if not classes and not captions:
+        if self.needs.labels and not classes and not captions:
             why = "; ".join(f"{task}: {reason}" for task, reason in off.items())
             raise UnmetNeeds(f"{self.name} has nothing but the score to learn ({why})", hint="use mlp")
         longest = max((len(tokens(caption)) + 2 for caption in captions), default=0)
@@ -145,33 +160,61 @@ class Mtl(Mlp):
         made = spec.constants
         return {"classes": made["classes"], "words": len(made["words"]), "tokens": made["tokens"], "off": made["off"]}
 
-    def build(self, spec: Spec) -> MtlNet:
-        return MtlNet(spec, self)
-
     def loss(self, net: Any, batch: Batch, noise: Noise, step: Step) -> Tensor:  # noqa: ARG002
         x, mask = only(batch)
         h = net(x, mask)
         total = self.alpha * net.loss(h, batch.score)
-        for k, classifier in enumerate(net.classifiers):
-            total = total + self.beta * class_loss(classifier(h), batch.targets["classes"][:, k])
+        for k, logits in enumerate(net.logits(h)):
+            total = total + self.beta * class_loss(logits, batch.targets["classes"][:, k])
         if net.captioner is not None:
             said = batch.targets["tokens"]
-            total = total + self.gamma * caption_loss(net.captioner(x.flatten(2), mask, said, noise), said)
+            total = total + self.gamma * caption_loss(net.captioner(*net.told(x, mask, h), said, noise), said)
         return total
+
+    def judge(self, net: Any, batch: Batch) -> dict[str, Tensor]:
+        return {"score": net.points(net(*only(batch)))}
 
     def further(self, net: Any, batch: Batch) -> dict[str, Tensor]:
         x, mask = only(batch)
         h = net(x, mask)
-        pairs = zip(net.classes, net.classifiers, strict=True)
-        said = {f"class {name}": classifier(h).softmax(dim=1).mT for name, classifier in pairs}
+        pairs = zip(net.tasks.classes, net.logits(h), strict=True)
+        said = {f"class {name}": logits.softmax(dim=1).mT for name, logits in pairs}
         if net.captioner is not None:
-            said["tokens"] = net.captioner.greedy(x.flatten(2), mask, net.tokens - 1, net.never).mT
+            said["tokens"] = net.captioner.greedy(*net.told(x, mask, h), net.tasks.tokens - 1, net.tasks.never).mT
         return said
 
     def judgement(self, spec: Spec, said: Mapping[str, Any]) -> Judgement:
         captions = (decode((int(i) for i in ids), spec.constants["words"]) for ids in said.get("tokens", np.zeros(0)).T)
         attributes = {name: said[f"class {name}"].T for name in spec.constants["classes"]}
         return replace(super().judgement(spec, said), attributes=attributes, captions=tuple(captions))
+
+
+@dataclass(frozen=True)
+class Mtl(MultiTask):
+    """C3D-AVG-MTL: one hidden layer on the mean of the clips tells score and classes.
+
+    `hidden`: its width, the paper's.
+    """
+
+    name = "mtl"
+    needs = Needs(
+        shape=None,
+        targets=("score", "binary"),
+        labels=True,
+        together=True,
+        validates=True,
+        gives=("attributes", "captions"),
+    )
+
+    hidden: int = 4096
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        demand(self, "hidden", self.hidden >= 1, "1 or more")
+        demand(self, "caption", self.classify or self.caption, "yes, or classify=yes; with neither it is mlp")
+
+    def build(self, spec: Spec) -> MtlNet:
+        return MtlNet(spec, self)
 
 
 def class_loss(logits: Tensor, target: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ from .fitted_torch import FittedTorch
 from .mlp import Mlp
 from .mtl import Mtl
 from .needs import FittedOn
-from .torch_head import Spec, built
+from .torch_head import Spec, TorchHead, built
 
 WIDTH = 8192  # of pool5
 POINTS = 17.0  # the released code divides scores by this
@@ -80,7 +80,7 @@ def released(
         raise WeightsError(what, field="words", hint="give `ix_to_word` of vocab.json, in order")
     constants = {"classes": classes, "words": list(words[: len(embedding)]), "tokens": 100, "off": {}}
     hidden = len(tensors["fc6.weight"])
-    head: Mlp = Mlp(scale="none", hidden=hidden)
+    head: TorchHead = Mlp(scale="none", hidden=hidden)
     if classes or len(embedding):
         captions = {"caption": len(embedding) > 0, "caption_hidden": embedding.shape[1]}
         head = Mtl(scale="none", hidden=hidden, classify=bool(classes), **captions)

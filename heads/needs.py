@@ -14,7 +14,7 @@ from ..errors import AnnotationError, UnmetNeeds
 from .base import FeatureSet, Head
 
 JOINTS = 2  # dimensions of a clip's feature that is a pose
-_FEATURE = {1: "vectors", JOINTS: "joints [J, 3]", 3: "maps [C, H, W]"}
+_FEATURE = {1: "vectors", JOINTS: "joints [J, 3]", 3: "maps [C, H, W]", 4: "volumes [C, T, H, W]"}
 
 
 def unmet(head: Head, data: FeatureSet, *, judging: bool = False, samples: int | None = None) -> list[str]:

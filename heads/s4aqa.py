@@ -56,7 +56,8 @@ class S4Aqa(SemiSupervised):
         chosen = one_segment(mask, noise.uniform(len(x)))
         shape = (*mask.shape, *[1] * (x.ndim - 2))
         masked = net.encode(x * (~chosen).reshape(shape).to(x.dtype), mask)
-        wanted = (x * chosen.reshape(shape).to(x.dtype)).sum(dim=1).flatten(1)
+        # A backbone that learned from what is wanted would make all segments alike.
+        wanted = (x * chosen.reshape(shape).to(x.dtype)).sum(dim=1).flatten(1).detach()
         recovery = (net.recover(masked) - wanted).abs().mean()
         ours, theirs = net.encode(*only(labelled)), net.encode(x, mask)
         logits = net.labelled(reversed_gradient(torch.cat([ours, theirs, masked])))[:, 0]

@@ -13,7 +13,9 @@ from .cite import cite
 from .compare import compare
 from .demo import demo
 from .doctor import doctor
+from .export import export
 from .extract import extract
+from .finetune import finetune
 from .fit import fit
 from .leaderboard import leaderboard
 from .measure import measure
@@ -33,7 +35,7 @@ cache_app = typer.Typer(help="Cached features: list, show, verify, pack, import,
 catalog_app = typer.Typer(help="Data sets: what is known, what a folder holds, what is wrong with it.")
 runs_app = typer.Typer(help="Runs on disk: list, remove, export, merge.", no_args_is_help=True)
 
-for verb in (demo, extract, fit, leaderboard, compare, cite, predict, measure, doctor):
+for verb in (demo, extract, fit, finetune, leaderboard, compare, cite, predict, export, measure, doctor):
     app.command()(run_verb(verb))
 for name, verb in (
     ("ls", list_stores),

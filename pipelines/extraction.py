@@ -64,7 +64,7 @@ def extract_dataset(
     Raises UsageError and its kin for the command, DataError for a set without media, StoreError for the cache.
     """
     started = time.perf_counter()
-    dataset = _read(where, released_frames, options, console)
+    dataset = read_media_set(where, released_frames, options, console)
     samples = _chosen(dataset, limit, shard)
     choice = choose(device, precision)
     console.say(f"device and precision: {choice.reason}")
@@ -82,7 +82,7 @@ def extract_dataset(
     if dry_run:
         return _dry_run(dataset, samples, streams, where, console)
     if where.dataset in catalog.EMBEDDED:
-        _render(dataset, where.root, console)
+        render_embedded(dataset, where.root, console)
     stores = [one.store(where.cache, dataset, choice) for one in streams]
     todo = [_todo(store, dataset, samples, overwrite, console) for store in stores]
     tally = _Tally(dataset.name, stores)
@@ -163,7 +163,8 @@ class _Tally:
         }
 
 
-def _read(where: Place, released_frames: bool, options: Sequence[str] | None, console: Console) -> Dataset:
+def read_media_set(where: Place, released_frames: bool, options: Sequence[str] | None, console: Console) -> Dataset:
+    """The data set of a folder, with what is wrong with its labels said."""
     dataset = read_dataset(where.dataset, where.root, released_frames=released_frames, options=options)
     for problem in dataset.problems[:5]:
         console.say(f"{problem.sample}, {problem.field}: {problem.message}")
@@ -172,7 +173,7 @@ def _read(where: Place, released_frames: bool, options: Sequence[str] | None, co
     return dataset
 
 
-def _render(dataset: Dataset, root: Path | None, console: Console) -> None:
+def render_embedded(dataset: Dataset, root: Path | None, console: Console) -> None:
     """The embedded set's videos are made on first use."""
     from ..catalog.demo import make
 

@@ -30,7 +30,7 @@ def fit_job(job: Job) -> list[dict[str, Any]]:
     missing = [seed for seed, folder in folders.items() if not (folder / "run.json").exists()]
     if missing:
         _fit_and_write(job, missing)
-    return [_row(read_run(folder).info, folder) for folder in folders.values()]
+    return [run_row(read_run(folder).info, folder) for folder in folders.values()]
 
 
 def _fit_and_write(job: Job, seeds: Sequence[int]) -> None:
@@ -70,17 +70,17 @@ def _fit_together(job: Job, seeds: Sequence[int], labelled: Sequence[str] | None
         started = time.perf_counter()
         judged = one.predict(test)
         predict_ms = (time.perf_counter() - started) * 1000 / len(test)
-        info = _info(job, one)
+        info = run_info(job, one)
         scores = metrics(test.score, judged.score, judged.spread, kind=job.target.kind, range_=job.r_l2_range)
-        info["metrics"] = {**scores, **label_metrics(_labels(test, judged))}
+        info["metrics"] = {**scores, **label_metrics(labels_of(test, judged))}
         held_out = 0 if val is None or val is test else len(val)
         info["samples"] = {"train": count, "unlabelled": len(train) - count, "val": held_out, "test": len(test)}
         info |= {"fit_seconds": seconds, "predict_ms": predict_ms}
         rows = [row for row in history if row.get("seed", seed) == seed]
-        parts = [_prediction("test", test, judged)]
+        parts = [prediction("test", test, judged)]
         if held is not None:
             part, data, judgements = held
-            parts.append(_prediction(part, data, judgements[k]))
+            parts.append(prediction(part, data, judgements[k]))
         write_run(job.runs, job.key(seed), info, parts, rows, partial(_save, one, labelled))
 
 
@@ -112,7 +112,8 @@ def _held_out_judgements(
     return "oof", whole, heads_room.out_of_fold(job.head, train, folds=folds, seeds=seeds, device=job.device)
 
 
-def _info(job: Job, one: Fitted) -> dict[str, Any]:
+def run_info(job: Job, one: Fitted) -> dict[str, Any]:
+    """What `run.json` says of a job and of how it was fitted."""
     info = dict(one.info)
     return {
         "config": heads_room.config_of(job.head),
@@ -149,7 +150,8 @@ def _info(job: Job, one: Fitted) -> dict[str, Any]:
     }
 
 
-def _row(info: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+def run_row(info: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """What `--json` prints of a run."""
     names = ("run_id", "dataset", "protocol", "group", "target", "head")
     rest = ("seed", "fold", "metrics", "selected_on", "fit_seconds")
     return {
@@ -162,7 +164,8 @@ def _row(info: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     }
 
 
-def _prediction(part: str, data: FeatureSet, judged: Judgement) -> Prediction:
+def prediction(part: str, data: FeatureSet, judged: Judgement) -> Prediction:
+    """The rows of one part in `predictions.csv`."""
     return Prediction(
         part,
         data.ids,
@@ -172,11 +175,12 @@ def _prediction(part: str, data: FeatureSet, judged: Judgement) -> Prediction:
         data.difficulty,
         data.group,
         data.subject,
-        _labels(data, judged),
+        labels_of(data, judged),
     )
 
 
-def _labels(data: FeatureSet, judged: Judgement) -> dict[str, list[str]]:
+def labels_of(data: FeatureSet, judged: Judgement) -> dict[str, list[str]]:
+    """Further columns: what was said and what is true, beside the score."""
     true = None if judged.phases is None else transitions_of(data.phases)
     known = data.attributes, data.caption
     return label_columns(judged.attributes, judged.captions, *known, judged.phases, true, judged.parts)

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 from .. import heads as heads_room
 from ..catalog.base import PAPER, Dataset, Fold, Protocol, Range, Target
 from ..catalog.phases import UNKNOWN, transitions
-from ..errors import MissingExtra, StoreError, UnknownName, UnmetNeeds, UsageError
+from ..errors import MissingExtra, SplitError, StoreError, UnknownName, UnmetNeeds, UsageError
 from ..heads.base import FeatureSet, Head
 from ..leaderboard.runs import RunKey
 from .feature_set import by_stream, feature_set, read_streams, usable_ids
+from .streams import FINE_TUNED
 
 if TYPE_CHECKING:
     from ..cache.store import FeatureStore
@@ -25,10 +26,7 @@ if TYPE_CHECKING:
     from .settings import Place
 
 
-FINE_TUNED = "fine-tuned-on-train"
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Job:
     """One head on one fold, for all seeds. All jobs share `data`, which holds every sample, also the `unjudged`."""
 
@@ -157,7 +155,7 @@ def plan_jobs(
     every = [*usable, *chain.from_iterable(beyond.values())]
     data = feature_set(dataset, read_streams(stores, every), every, chosen_target, (0.0, 1.0))
     judged = data.take(range(len(usable))) if len(every) > len(usable) else data
-    flags = _flags(dataset, protocol)
+    flags = set_flags(dataset, protocol)
     if len(usable) < len(ids):
         flags = (*flags, f"{len(ids) - len(usable)}-samples-missing")
     there = set(usable)
@@ -178,6 +176,7 @@ def plan_jobs(
         present = [i for i in fold.train if i in there]
         if not present or not there.intersection(fold.test):
             raise UsageError(f"fold {fold.name} has no sample with features left", file=dataset.name)
+        refuse_seen(dataset, stores, fold)
         range_, source = dataset.score_range(chosen_target, protocol, fold.group, present)
         index = folds_of(protocol, fold.group).index(fold)
         for plain in fitting:
@@ -200,7 +199,7 @@ def plan_jobs(
                 unjudged=tuple(beyond[fold.group]) if head.needs.unlabelled else (),
                 range=range_,
                 range_source=source,
-                r_l2_range=_test_range(dataset, protocol, fold, chosen_target) if protocol.r_l2 == "test" else range_,
+                r_l2_range=test_range(dataset, protocol, fold, chosen_target) if protocol.r_l2 == "test" else range_,
                 stores=stores if head.needs.streams else [],
                 seeds=seeds if head.needs.seeded or labelled < 1 else seeds[:1],  # seeds draw the labels too
                 held_out=0.0 if protocol.name == PAPER else held_out,
@@ -219,7 +218,8 @@ def plan_jobs(
     return jobs
 
 
-def _test_range(dataset: Dataset, protocol: Protocol, fold: Fold, target: Target) -> Range:
+def test_range(dataset: Dataset, protocol: Protocol, fold: Fold, target: Target) -> Range:
+    """Lowest and highest test score of the fold's group."""
     tested = {i for one in folds_of(protocol, fold.group) for i in one.test}
     scores = [dataset.by_id[i].targets[target.name] for i in tested]
     return min(scores), max(scores)
@@ -288,7 +288,21 @@ def _settings_of(names: Sequence[str], settings: Sequence[str], console: Console
     return given
 
 
-def _flags(dataset: Dataset, protocol: Protocol) -> tuple[str, ...]:
+def refuse_seen(dataset: Dataset, stores: Sequence[FeatureStore], fold: Fold) -> None:
+    """Raises SplitError where a network was trained on the scores of samples that `fold` tests on."""
+    for store in stores:
+        seen = store.provenance.get("trained_on")
+        if seen is None or seen["dataset"] != dataset.name:
+            continue
+        shared = sorted(set(seen["ids"]).intersection(fold.test))
+        if shared:
+            what = f"the backbone of {store.name} was trained on {len(shared)} test samples of fold {fold.name}"
+            hint = f"take the network that was trained on this fold ({seen['protocol']}, fold {seen['fold']} it is)"
+            raise SplitError(f"{what}: {', '.join(shared[:5])}{'...' * (len(shared) > 5)}", hint=hint)
+
+
+def set_flags(dataset: Dataset, protocol: Protocol) -> tuple[str, ...]:
+    """What goes with every result on a set by a protocol."""
     flags = ["synthetic"] if dataset.synthetic else []
     flags += protocol.flags
     if dataset.shared_subjects(protocol):
@@ -302,12 +316,13 @@ def _selects_on_test(head: Head) -> bool:
 
 def _head_flags(head: Head, dataset: Dataset, stores: Sequence[FeatureStore]) -> list[str]:
     """Of the streams that the head takes, and of what it learns by and chooses its epoch by."""
-    flags = list(_stream_flags(dataset, stores)) if head.needs.streams else []
+    flags = list(store_flags(dataset, stores)) if head.needs.streams else []
     if head.needs.out_of_fold and FINE_TUNED in flags:
         flags.append("out-of-fold-untrusted")
     return [*flags, "selected-on-test"] if _selects_on_test(head) else flags
 
 
-def _stream_flags(dataset: Dataset, stores: Sequence[FeatureStore]) -> tuple[str, ...]:
+def store_flags(dataset: Dataset, stores: Sequence[FeatureStore]) -> tuple[str, ...]:
+    """What goes with every result on these features."""
     flags = [flag for store in stores for flag in (*dataset.stream_flags.get(store.stream, ()), *store.flags)]
     return tuple(dict.fromkeys(flags))

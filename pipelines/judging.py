@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,14 @@ from ..extract.engine import Done, Failed, extract
 from ..extract.precision import choose
 from ..heads import has_head, load_head, unmet
 from ..heads.base import FeatureSet, Judgement, Ragged
+from ..heads.nearness import load_nearness
 from ..leaderboard.conformal import LEVEL, bounds
 from ..leaderboard.entries import interval_factor
 from ..leaderboard.runs import Run
 from .console import Console
 from .streams import Extraction, prepare
 
+FAR = 99.0  # percent of train samples
 IMAGES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
 VIDEOS = {".mp4", ".avi", ".mov", ".mkv", ".webm", ".gif", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".ts"}
 
@@ -46,12 +49,15 @@ def judge_media(
         UnmetNeeds: the head needs a difficulty that was not said.
         FingerprintMismatch, WeightsError: the weights are not those of the run.
     """
-    info = _one_head(runs)
+    info = one_head(runs)
     choice = choose(device)
-    extractions = _extractions(info, weights)
+    made: dict[str, dict[str, Extraction]] = {}  # seeds of a tuned head have networks of their own
+    for run in runs:
+        if _networks(run) not in made:
+            made[_networks(run)] = extractions(run, weights)
     media = _media(path, start, stop)
     ids = [str(one.path) for one in media]
-    jobs = [one.job(name) for name, one in extractions.items()]
+    jobs = [one.job(f"{digest} {name}") for digest, several in made.items() for name, one in several.items()]
     found: dict[str, dict[str, Done]] = {}
     failed: list[str] = []
     if jobs:
@@ -68,9 +74,9 @@ def judge_media(
     judged = [i for i in ids if i not in failed]
     if not judged:
         return [], failed
-    data = FeatureSet(
+    labels = FeatureSet(
         ids=tuple(judged),
-        streams={name: _stream([found[i][name].features for i in judged]) for name in extractions},
+        streams={},
         score=np.full(len(judged), np.nan),
         range=tuple(info["range"]),
         target_kind=info["target_kind"],
@@ -80,15 +86,20 @@ def judge_media(
         group=(group or info["group"],) * len(judged),
     )
     heads = [load_head(run.folder, choice.device) for run in runs]
-    lacks = unmet(_head_of(runs[0]), data, judging=True)
+    seen = {
+        digest: {name: _stream([found[i][f"{digest} {name}"].features for i in judged]) for name in several}
+        for digest, several in made.items()
+    }
+    data = [replace(labels, streams=seen[_networks(run)]) for run in runs]
+    lacks = unmet(_head_of(runs[0]), data[0], judging=True)
     if lacks:
         raise UnmetNeeds(f"{info['head']} cannot judge this: {'; '.join(lacks)}", hint="see --difficulty and --kind")
-    judgements = [head.predict(data) for head in heads]
+    judgements = [head.predict(one) for head, one in zip(heads, data, strict=True)]
     first, score = judgements[0], np.mean([j.score for j in judgements], axis=0)
     spreads = [j.spread for j in judgements if j.spread is not None]
     spread = np.sqrt(np.mean(np.square(spreads), axis=0)) if len(spreads) == len(judgements) else None
     low, high, part = _intervals(runs, score, spread)
-    warnings = _warnings(info)
+    warnings, far = _warnings(info), _farther_than(runs, data)
     rows = []
     for k, (i, one) in enumerate((i, m) for i, m in zip(ids, media, strict=True) if i in judged):
         done = next(iter(found[i].values())) if i in found else None
@@ -108,15 +119,36 @@ def judge_media(
                 "caption": first.captions[k] if first.captions else None,
                 "phases": _phases(judgements, k),
                 "points": {stage: float(np.mean([j.parts[stage][k] for j in judgements])) for stage in first.parts},
+                "exemplars": _exemplars(heads[0], first, k),
+                "farther_than": far[k],
                 "run_ids": [run.info["run_id"] for run in runs],
                 "clips": 0 if done is None else len(done.features),
                 "frames_decoded": 0 if done is None else done.decoded,
                 "warnings": warnings,
             }
         )
+        strange = far[k]
+        if strange is not None and strange > FAR:
+            console.warn(f"{i}: farther from what the run was trained on than {strange:.0f}% of that: doubt the score")
     for warning in warnings:
         console.warn(warning)
     return rows, failed
+
+
+def _farther_than(runs: Sequence[Run], data: Sequence[FeatureSet]) -> list[float | None]:
+    """For each sample the percentage of train samples that are nearer to the rest of train than it is, the mean over
+    the runs; None where these do not keep what that takes."""
+    found = [near.percentiles(one) for run, one in zip(runs, data, strict=True) if (near := load_nearness(run.folder))]
+    return np.mean(found, axis=0).tolist() if found else [None] * len(data[0])
+
+
+def _exemplars(head: Any, judged: Judgement, row: int) -> list[dict[str, Any]]:
+    """The train samples that one was compared with, and their scores."""
+    bank, known = getattr(head, "bank", None), getattr(head, "exemplars", None)
+    if not judged.exemplars or bank is None or known is None:
+        return []
+    scores = dict(zip(bank.ids, known.score.tolist(), strict=True))
+    return [{"id": sample, "score": scores[sample]} for sample in judged.exemplars[row]]
 
 
 def _classes(tables: Sequence[Mapping[str, np.ndarray]], row: int) -> dict[str, dict[str, Any]]:
@@ -134,7 +166,8 @@ def _phases(judgements: Sequence[Judgement], row: int) -> list[int] | None:
     return np.quantile(said, 0.5, axis=0, method="lower").astype(int).tolist() if said else None
 
 
-def _one_head(runs: Sequence[Run]) -> Mapping[str, Any]:
+def one_head(runs: Sequence[Run]) -> Mapping[str, Any]:
+    """What the runs say of themselves. Raises UsageError for several models, StoreError for a run without its head."""
     info = runs[0].info
     kinds = {(r.info["dataset"], r.info["group"], r.info["fold"], r.info["head"], r.info["digest"]) for r in runs}
     if len(kinds) > 1:
@@ -149,8 +182,14 @@ def _one_head(runs: Sequence[Run]) -> Mapping[str, Any]:
     return info
 
 
-def _extractions(info: Mapping[str, Any], weights: Sequence[str]) -> dict[str, Extraction]:
+def _networks(run: Run) -> str:
+    """What stands for the networks and clips that made the run's features."""
+    return " ".join(Fingerprint.from_json(made["fingerprint"]).digest for made in run.info["streams"].values())
+
+
+def extractions(run: Run, weights: Sequence[str]) -> dict[str, Extraction]:
     """How each stream of the run was made, once more; the fingerprint must come out the same."""
+    info = run.info
     if weights and len(weights) != len(info["streams"]):
         raise UsageError(f"{len(weights)} weight files for the streams {', '.join(info['streams'])}")
     found = {}
@@ -160,7 +199,8 @@ def _extractions(info: Mapping[str, Any], weights: Sequence[str]) -> dict[str, E
             what = f"the features '{stream}' of this run were imported, so aqa cannot make them of a video"
             raise UsageError(what, hint="choose a run on extracted features (`aqa runs ls`)")
         kind, _, seed = fingerprint.weights.partition(":")
-        file = None if kind == "seed" else weights[k] if weights else made["weights_file"]
+        own = run.folder / (made["weights_file"] or "")  # of `aqa finetune`; an absolute path stays what it is
+        file = None if kind == "seed" else weights[k] if weights else str(own) if made["weights_file"] else None
         one = prepare(
             f"{fingerprint.backbone}:{fingerprint.layer}",
             file,

@@ -15,7 +15,9 @@ from .verb import Device, Json, Quiet, Runs
 def predict(
     media: Annotated[Path, typer.Argument(metavar="VIDEO|FOLDER", help="Video, folder of frames, or of videos.")],
     *,
-    run: Annotated[str, typer.Option("--run", help="Run id or folder; a folder of several seeds: their mean.")],
+    run: Annotated[
+        str, typer.Option("--run", help="Run id, folder or bundle (`aqa export`); several seeds: their mean.")
+    ],
     start: Annotated[int, typer.Option("--start", min=0, help="First frame, from 0.")] = 0,
     end: Annotated[int | None, typer.Option("--end", min=1, help="One more than the last frame.")] = None,
     difficulty: Annotated[float | None, typer.Option("--difficulty", help="For heads that take it.")] = None,
@@ -35,13 +37,16 @@ def predict(
     """
     from ..errors import SomeFailed
     from ..leaderboard.runs import find_runs
+    from .bundle import opened_bundle
     from .judging import judge_media
 
     console = Console(json=json, quiet=quiet)
     where = place(None, runs=runs)
+    bundled = run.endswith(".zip") and Path(run).is_file()
+    found = find_runs(where.runs, str(opened_bundle(Path(run))) if bundled else run)
     rows, failed = judge_media(
         media,
-        find_runs(where.runs, run),
+        found,
         start=start,
         stop=end,
         difficulty=difficulty,
@@ -70,6 +75,11 @@ def _line(row: dict[str, Any]) -> str:
     if row["points"]:
         said = ", ".join(f"{stage} {points:+.2f}" for stage, points in row["points"].items())
         text += f", points above its exemplars: {said}"
+    if row["exemplars"]:
+        some = ", ".join(f"{one['id']} ({one['score']:.1f})" for one in row["exemplars"][:3])
+        text += f", compared with {some}{' and others' * (len(row['exemplars']) > 3)}"
+    if row["farther_than"] is not None:
+        text += f", as far from train as its {row['farther_than']:.0f}th percentile"
     if row["caption"]:
         text += f', "{row["caption"]}"'
     return text + f" ({row['head']}, {row['clips']} clips)"

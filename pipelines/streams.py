@@ -18,6 +18,7 @@ from ..extract.plan import ClipPlan, parse_plan
 from ..extract.precision import Choice
 
 RANDOM_FLAG = "random-backbone"
+FINE_TUNED = "fine-tuned-on-train"
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,11 @@ class Extraction:
             "versions": versions(),
         }
         flags = (RANDOM_FLAG,) if self.fingerprint.weights.startswith("seed:") else ()
+        seen = self.resolved.trained_on
+        if seen is not None:
+            provenance["trained_on"] = asdict(seen)
+            flags += (FINE_TUNED,) if seen.dataset == dataset.name else ()
+            flags += (RANDOM_FLAG,) if seen.start.endswith(".random") else ()
         return create_store(cache, dataset, self.stream, self.fingerprint, provenance, flags)
 
 

@@ -16,8 +16,9 @@ MAY_IMPORT = {
     "cache": {"errors", "catalog"},
     "extract": {"errors", "catalog", "cache"},
     "heads": {"errors", "catalog", "cache"},
+    "finetune": {"errors", "catalog", "cache", "extract", "heads"},
     "leaderboard": {"errors", "catalog", "cache"},
-    "pipelines": {"errors", "catalog", "cache", "extract", "heads", "leaderboard"},
+    "pipelines": {"errors", "catalog", "cache", "extract", "heads", "finetune", "leaderboard"},
 }
 MAY_NOT_NEED = {
     "catalog": {"torch", "h5py", "sklearn", "lightgbm"},

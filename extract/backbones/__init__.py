@@ -1,5 +1,7 @@
 """Backbones by name: `arch[.tag][:layer]`, as in `c3d`, `c3d.sports1m`, `c3d:pool5`, `i3d.rgb_kinetics`, `c3d.random`.
 
+`arch.tuned` are weights that `aqa finetune` left.
+
 `backbone` tells what an architecture is, `resolve` gives a network with its weights in it. Other packages add theirs
 through the entry-point group "aqa.backbones": architecture -> "module:attribute", a `Backbone`.
 """
@@ -13,11 +15,14 @@ from pathlib import Path
 from ...errors import UnknownName, UsageError
 from .base import Backbone, Pixels, Weights
 from .resolving import Resolved, load
+from .tuned import TAG
 
 __all__ = ["BACKBONES", "Backbone", "Pixels", "Resolved", "Weights", "backbone", "names", "parse", "resolve"]
 
 BACKBONES: dict[str, str] = {
     "c3d": "c3d:BACKBONE",
+    "c3d_small": "c3d_small:BACKBONE",
+    "mscadc": "mscadc:BACKBONE",
     "i3d": "i3d:RGB",
     "i3d_flow": "i3d:FLOW",
     "r3d_18": "torchvision_video:R3D_18",
@@ -63,7 +68,7 @@ def parse(spec: str) -> tuple[Backbone, str | None, str]:
     name, colon, layer = spec.partition(":")
     arch, dot, tag = name.partition(".")
     found = backbone(arch)
-    if dot and tag not in found.weights:
+    if dot and tag not in (*found.weights, TAG):
         raise UnknownName(f"weights of {arch}", tag, found.weights)
     if colon and layer not in found.layers:
         raise UnknownName(f"layer of {arch}", layer, found.layers)

@@ -16,7 +16,8 @@ from ...errors import BadParameter, MissingExtra, WeightsError
 from ..weights import load_weights, sha256
 from .base import Backbone, Finish, Pixels, Weights
 from .hub import TORCHVISION, fetch
-from .matching import Match, empty, fill, key_maps, match, random_network
+from .matching import Match, empty, fill, key_maps, match, own_names, random_network
+from .tuned import TAG, TrainedOn, read_tuned
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class Resolved:
     net: nn.Module
     sha256: str
     warnings: tuple[str, ...] = ()
+    trained_on: TrainedOn | None = None  # of weights that `aqa finetune` left
 
     @property
     def name(self) -> str:
@@ -81,6 +83,9 @@ def load(found: Backbone, tag: str | None, layer: str, weights: str | Path | Non
     if found.extra is not None and importlib.util.find_spec(found.extra) is None:
         hint = f"install it: pip install {found.extra}"
         raise MissingExtra(f"the backbone {found.arch} needs {found.extra}", hint=hint)
+    if tag == TAG and weights is None:
+        hint = "give it with --weights: backbone.safetensors in the folder of a run"
+        raise WeightsError(f"{found.arch}.{TAG} needs the file that `aqa finetune` left", hint=hint)
     if weights is None and tag not in (None, "random"):
         path = _published(found, tag, download=False)
     elif str(weights) == TORCHVISION:
@@ -99,8 +104,19 @@ def load(found: Backbone, tag: str | None, layer: str, weights: str | Path | Non
         which = found.weights[tag] if tag else _by_file_name(found, path)[0]
         return Resolved(found, which, layer, net, "+".join(sha256(file) for file in files))
     net, maps = empty(found, layer), key_maps(found)
+    tuned = read_tuned(path, found.arch)
+    if tuned is not None:
+        weights_of_ours, trained_on = tuned
+        result = match(load_weights(path, None), own_names(found), net)
+        if result.problems:
+            raise _misfit(found, layer, path, load_weights(path, None), result)
+        said = (f"{path.name} was fine-tuned on {trained_on}",)
+        return Resolved(found, weights_of_ours, layer, fill(net, result.tensors), sha256(path), said, trained_on)
     whole = any(name.startswith("backbone.") for name in net.state_dict())
     tensors = load_weights(path, None if whole else "backbone.")
+    if tag == TAG:
+        hint = f"leave .{TAG} out to take it for weights from elsewhere"
+        raise WeightsError("these weights are none that `aqa finetune` left", file=path, hint=hint)
     candidates = [found.weights[tag]] if tag else _by_file_name(found, path)
     nearest: Match | None = None
     for candidate in candidates:
@@ -175,6 +191,8 @@ def _published(found: Backbone, tag: str | None, *, download: bool) -> Path:
     if download:
         raise BadParameter(f"torchvision does not publish {name}", field="weights", hint="give a weight file")
     hint = f"give it with --weights FILE; people have it as {', '.join(weights.files)} (from {weights.source})"
+    if "random" in found.weights:
+        hint += f"; {found.arch}.random begins without weights"
     raise WeightsError(f"{name} needs a weight file", hint=hint)
 
 

@@ -44,6 +44,7 @@ def parameters(spec: str, part: str = "") -> int:
         ("resnet50:logits", "", 25_557_032),
         ("regnet_y_400mf:logits", "", 4_344_144),
         ("regnet_y_400mf", "", 4_344_144 - 441_000),
+        ("mscadc", "", 6_918_720),
         ("pose", "", 59_190_378),  # torchvision counts 59,137,258: those of its frozen batch-norms are no parameters
     ],
 )

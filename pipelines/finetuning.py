@@ -1,0 +1,285 @@
+"""One fine-tuning on one fold: from videos to a run folder that the cached world can use."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from ..cache.fingerprint import Fingerprint
+from ..catalog.base import Media
+from ..catalog.protocols import holdout
+from ..errors import DataError, MissingExtra
+from ..extract.backbones.tuned import TAG, TrainedOn, write_tuned
+from ..extract.weights import sha256
+from ..finetune.live import Live
+from ..finetune.loop import Training
+from ..finetune.recipe import Recipe
+from ..finetune.tuning import Machine, prepare
+from ..heads.base import FeatureSet
+from ..heads.fitted_torch import FittedTorch
+from ..heads.nearness import Nearness
+from ..heads.saving import whole_file
+from ..heads.torch_head import Calibrated, TorchHead
+from ..leaderboard.labels import label_metrics
+from ..leaderboard.metrics import metrics
+from ..leaderboard.runs import Run, RunKey, read_run, write_run
+from .console import Console
+from .fitting import labels_of, prediction, run_info
+from .jobs import Job
+from .streams import RANDOM_FLAG
+
+Stopping = Callable[[], bool]
+
+
+@dataclass(frozen=True)
+class TunedJob(Job):
+    """A job whose live streams are made while training. `stores` has those that are cached."""
+
+    head: TorchHead
+    recipe: Recipe
+    streams: tuple[Live, ...]
+
+    @cached_property
+    def media(self) -> dict[str, Media]:
+        """Sample -> media, of all samples of the fold."""
+        found = {}
+        for i in (*self.fold.train, *self.fold.test):
+            media = self.dataset.by_id[i].media
+            if media is not None:
+                found[i] = media
+        if not found:
+            hint = f"`aqa catalog show {self.dataset.name}` lists the layouts of its folder"
+            raise DataError(f"{self.dataset.name}: no videos or frame folders were found beside the labels", hint=hint)
+        return found
+
+    def key(self, seed: int) -> RunKey:
+        """The run of one seed: what it was asked for and what it began with make its name."""
+        plain = super().key(seed)
+        began = [
+            [s.name, s.resolved.name, s.resolved.sha256, asdict(s.resolved.pixels), s.plan.name, s.plan.short]
+            for s in self.streams
+        ]
+        identity = {**plain.identity, "finetune": self.recipe.to_json(), "streams": json.loads(json.dumps(began))}
+        return replace(plain, features=(*(s.name for s in self.streams), *plain.features), identity=identity)
+
+
+def tune_job(
+    job: TunedJob,
+    machine: Machine,
+    seed: int,
+    console: Console,
+    *,
+    keep: int = 0,
+    tensorboard: bool = False,
+    stopping: Stopping = lambda: False,
+) -> tuple[Run, dict[str, str]]:
+    """Train, judge, and write the run of one seed, unless it is there; with what could not be read: sample -> why."""
+    folder = job.runs / job.key(seed).folder
+    if (folder / "run.json").exists():
+        run = read_run(folder)
+        return run, dict(run.info["fitted"].get("failed", {}))
+    partial = folder.with_name(f"{folder.name}.partial")
+    train, val, test = _parts(job)
+    digest = job.key(seed).run_id
+    note = events(partial) if tensorboard and machine.among.first else None
+    updates = len(train) * job.head.epochs // max(1, job.head.batch)
+    with console.progress(f"finetune seed {seed}", updates) as step:
+        training, fitted_on = prepare(
+            job.head,
+            job.recipe,
+            job.streams,
+            train,
+            val,
+            job.media,
+            machine,
+            seed=seed,
+            folder=partial,
+            digest=digest,
+            keep=keep,
+            step=step,
+            stopping=stopping,
+            log=lambda row: _tell(row, console, note),
+        )
+        training.run()
+    epoch, chosen = training.load_kept()
+    info = _fit_info(training, epoch, chosen, seed)
+    found, _ = training.judge.features(training.net, training.judge.train)
+    fitted = training.judge.fitted(training.net, found, fitted_on, info)
+    judged = {
+        name: training.judge.features(training.net, _promised(part, job))
+        for name, part in (("val", val), ("test", test))
+        if part is not None
+    }
+    if isinstance(fitted.head, Calibrated) and fitted.head.calibrate and "val" in judged and job.head.select != "test":
+        fitted = fitted.calibrated(judged["val"][0])
+    failed = {**training.progress.failed, **{i: str(e) for _, bad in judged.values() for i, e in bad.items()}}
+    if training.among.first:
+        parts = {name: data for name, (data, _) in judged.items()}
+        _write(job, training, fitted, found, parts, failed, partial)
+    training.among.wait()
+    return read_run(folder), failed
+
+
+def _parts(job: TunedJob) -> tuple[FeatureSet, FeatureSet | None, FeatureSet]:
+    """Train, what is held out of it, and test; samples without media are left out."""
+    there = job.media
+    train = job.subset([i for i in job.fold.train if i in there])
+    test = job.subset([i for i in job.fold.test if i in there])
+    if job.selects_on_test:
+        return train, test, test
+    if job.held_out > 0:
+        fit_ids, val_ids = holdout(train.ids, train.subject, job.held_out)
+        rows = {i: k for k, i in enumerate(train.ids)}
+        if val_ids:
+            return train.take([rows[i] for i in fit_ids]), train.take([rows[i] for i in val_ids]), test
+    return train, None, test
+
+
+def _promised(part: FeatureSet, job: TunedJob) -> FeatureSet:
+    from ..finetune.promised import with_promises
+
+    return with_promises(part, job.streams)
+
+
+def _fit_info(training: Training, epoch: int, chosen: str, seed: int) -> dict[str, Any]:
+    progress, head = training.progress, training.judge.head
+    last = progress.history[-1] if progress.history else {}
+    backbones = sum(p.numel() for p in training.net.backbones.parameters())
+    heads = sum(p.numel() for p in training.net.head.parameters())
+    return {
+        "seed": seed,
+        "epoch": epoch,
+        "epochs": head.epochs,
+        "selected_on": chosen,
+        "parameters": backbones + heads,
+        "trained": sum(p.numel() for p in training.trained),
+        "loss": last.get("loss"),
+        "seconds": sum(row["seconds"] for row in progress.history),
+        **head.describe(training.judge.spec),
+    }
+
+
+def _write(
+    job: TunedJob,
+    training: Training,
+    fitted: FittedTorch,
+    train: FeatureSet,
+    judged: Mapping[str, FeatureSet],
+    failed: Mapping[str, str],
+    partial: Path,
+) -> None:
+    """`train`, `judged`: with the features of the network that is kept."""
+    seed = int(fitted.info["seed"])
+    test = judged["test"]
+    started = time.perf_counter()
+    found = {name: fitted.predict(data) for name, data in judged.items()}
+    predict_ms = (time.perf_counter() - started) * 1000 / max(1, len(test))
+    trained_on = TrainedOn(
+        job.dataset.name, job.protocol.name, job.fold.name, job.subset(job.fold.train).ids, job.streams[0].resolved.name
+    )
+    files = {}
+    for k, stream in enumerate(job.streams):
+        name = "backbone.safetensors" if len(job.streams) == 1 else f"backbone-{k}.safetensors"
+        r = stream.resolved
+        start = replace(trained_on, start=r.name)
+        with whole_file(partial / name) as path:
+            write_tuned(path, training.net.backbones[k].state_dict(), r.backbone.arch, r.layer, r.weights, start)
+        files[stream.name] = name
+    plain = run_info(job, fitted)
+    streams = {
+        s.name: {"fingerprint": _fingerprint(s, partial / files[s.name]).to_json(), "weights_file": files[s.name]}
+        for s in job.streams
+    }
+    scores = metrics(test.score, found["test"].score, found["test"].spread, kind=job.target.kind, range_=job.r_l2_range)
+    flags = [
+        *plain["flags"],
+        *([RANDOM_FLAG] if any(s.resolved.sha256.startswith("seed:") for s in job.streams) else []),
+    ]
+    missing = len(failed) + len(job.fold.train) + len(job.fold.test) - len(job.media)
+    if missing:
+        flags.append(f"{missing}-samples-missing")
+    info = {
+        **plain,
+        "changed": {**plain["changed"], **job.recipe.changed()},
+        "flags": list(dict.fromkeys(flags)),
+        "streams": {**streams, **plain["streams"]},
+        "metrics": {**scores, **label_metrics(labels_of(test, found["test"]))},
+        "samples": {"train": len(train), "unlabelled": 0, "val": len(judged.get("val", ())), "test": len(test)},
+        "fit_seconds": fitted.info["seconds"],
+        "predict_ms": predict_ms,
+        "finetune": {**asdict(job.recipe), "start": {s.name: s.resolved.name for s in job.streams}},
+    }
+    info["fitted"]["failed"] = dict(failed)
+
+    near = Nearness.of(train)
+
+    def save(folder: Path) -> None:
+        fitted.save(folder)
+        if near is not None:
+            near.save(folder)
+        for name in files.values():
+            shutil.copyfile(partial / name, folder / name)
+        if (partial / "events").is_dir():
+            shutil.copytree(partial / "events", folder / "events")
+        for path in partial.glob("epoch-*.safetensors"):
+            (folder / "checkpoints").mkdir(exist_ok=True)
+            shutil.copyfile(path, folder / "checkpoints" / path.name)
+
+    parts = [
+        prediction(name, judged[name], found[name])
+        for name in ("test", "val")
+        if name in judged and not (name == "val" and job.selects_on_test)
+    ]
+    write_run(job.runs, job.key(seed), info, parts, training.progress.history, save)
+    shutil.rmtree(partial)
+
+
+def _fingerprint(stream: Live, file: Path) -> Fingerprint:
+    """As `aqa extract` makes it with the weights of `file`."""
+    r = stream.resolved
+    return Fingerprint(
+        backbone=f"{r.backbone.arch}.{TAG}",
+        layer=r.layer,
+        shape=stream.shape,
+        weights=sha256(file),
+        pixels=asdict(r.pixels),
+        plan=stream.plan.name,
+        short=stream.plan.short,
+        precision="fp32",
+        extractor=r.extractor,
+    )
+
+
+def _tell(row: Mapping[str, Any], console: Console, note: Callable[[Mapping[str, Any]], None] | None) -> None:
+    console.say(_row_text(row))
+    if note is not None:
+        note(row)
+
+
+def events(folder: Path) -> Callable[[Mapping[str, Any]], None]:
+    """Writes rows of history as TensorBoard's event files into `folder`. Raises MissingExtra."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ModuleNotFoundError as error:
+        raise MissingExtra("--tensorboard needs tensorboard", hint="pip install 'aqa[tensorboard]'") from error
+
+    def note(row: Mapping[str, Any]) -> None:
+        with SummaryWriter(str(folder / "events"), purge_step=row["epoch"]) as writer:
+            for name, value in row.items():
+                if name not in ("seed", "epoch") and value is not None:
+                    writer.add_scalar(name, value, row["epoch"])
+
+    return note
+
+
+def _row_text(row: Mapping[str, Any]) -> str:
+    measures = ", ".join(
+        f"{name} {value:.4g}" for name, value in row.items() if name not in ("seed", "epoch") and value is not None
+    )
+    return f"epoch {row['epoch']}: {measures}"
