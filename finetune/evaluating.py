@@ -83,7 +83,13 @@ class Judge:
             picked = picked.to(weight.device)
         rows = rows_for(self.head, self.spec, net.scaling, found, weight.device, weight.dtype)
         with torch.inference_mode():
-            said = judge_all(lambda batch: self.head.judge(net.head, batch), rows, exemplars, picked)
+            said = judge_all(
+                lambda batch: self.head.judge(net.head, batch),
+                lambda others: self.head.encoded(net.head, others),
+                rows,
+                exemplars,
+                picked,
+            )
         said = {name: value.cpu().double().numpy()[None] for name, value in said.items()}
         return {name: float(value[0]) for name, value in self.head.quality(said, found).items()}
 
