@@ -273,13 +273,17 @@ def _finish(section: Section) -> None:
     _flag_below_floors(section)
 
 
+TUNED = ".tuned"  # in the names of streams that `aqa finetune` made
+
+
 def _flag_fingerprints(section: Section) -> None:
-    """Streams of one name that were not made in one way."""
+    """Streams of one name that were not made in one way. Networks that were trained with their heads differ from seed
+    to seed, which is no mixture."""
     made: dict[str, set[str]] = defaultdict(set)
     for line in section.lines:
         for entry in line.entries:
             for stream, fingerprints in entry.fingerprints().items():
-                made[stream] |= fingerprints
+                made[stream] |= set() if TUNED in stream else fingerprints
     for line in section.lines:
         if any(len(made[stream]) > 1 for entry in line.entries for stream in entry.fingerprints()):
             line.row["flags"].append("mixed-fingerprints")
