@@ -23,7 +23,7 @@ def test_mscadc_sizes_on_the_way() -> None:
         sizes[name] = (x.shape[1:], out.shape[1:])
 
     for name, module in net.named_children():
-        module.register_forward_hook(lambda _m, i, out, name=name: note(name, i[0], out))
+        module.register_forward_hook(lambda _m, i, out, name=name: note(name, i[0], out))  # pyright: ignore[reportArgumentType]
     net(torch.empty(2, 3, 16, 180, 180, device="meta"))
     into = {name: tuple(sizes[name][0]) for name in sizes if name.startswith("conv")}
     assert into == {
