@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -15,15 +16,14 @@ from aqa.extract.backbones.matching import empty
 
 
 def test_mscadc_sizes_on_the_way() -> None:
-    net, sizes = empty(backbone("mscadc"), "volume"), {}
+    net = empty(backbone("mscadc"), "volume")
+    sizes: dict[str, tuple[torch.Size, torch.Size]] = {}
 
     def note(name: str, x: torch.Tensor, out: torch.Tensor) -> None:
         sizes[name] = (x.shape[1:], out.shape[1:])
 
     for name, module in net.named_children():
-        module.register_forward_hook(
-            lambda _m, i, out, name=name: sizes.update({name: (i[0].shape[1:], out.shape[1:])})
-        )
+        module.register_forward_hook(lambda _m, i, out, name=name: note(name, i[0], out))  # pyright: ignore[reportArgumentType]
     net(torch.empty(2, 3, 16, 180, 180, device="meta"))
     into = {name: tuple(sizes[name][0]) for name in sizes if name.startswith("conv")}
     assert into == {
@@ -41,7 +41,7 @@ def test_mscadc_sizes_on_the_way() -> None:
 
 
 def test_mscadc_layers_follow_from_each_other() -> None:
-    net = resolve("mscadc").net
+    net: Any = resolve("mscadc").net
     x = torch.randn(1, 3, 16, 40, 48, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         found = net(x)
@@ -65,7 +65,7 @@ def test_mscadc_layers_follow_from_each_other() -> None:
 
 
 def test_mscadc_drops_half_of_the_volume_in_training_alone() -> None:
-    net = parse("mscadc")[0].build("volume")
+    net: Any = parse("mscadc")[0].build("volume")
     x = torch.randn(2, 3, 16, 64, 64)
     before = {}
     net.dropout.register_forward_hook(lambda _m, i, out: before.update({"x": i[0], "y": out}))
