@@ -134,12 +134,14 @@ def recipe_of(plain: Mapping[str, Any], path: Path | str, dataset: str = "") -> 
 
 
 def recipe_for(backbones: tuple[str, ...], head: str, dataset: str = "") -> Recipe | None:
-    """The recipe of ours for these architectures and layers (weights do not matter) and this head, if there is one.
+    """The recipe of ours for these architectures and layers (weights do not matter) and this head, if there is one; of
+    several, such as single- and multi-task training of one network, that with the name of the head.
 
-    Raises UnknownName for backbones that there are not; UsageError where several recipes are of these networks.
+    Raises UnknownName for backbones that there are not; UsageError where none of several has that name.
     """
     wanted = [(found.arch, layer) for found, _, layer in map(parse, backbones)]
     fitting = [name for name in recipe_names() if _is_of(_toml(FOLDER / f"{name}.toml"), wanted, head)]
+    fitting = [head] if head in fitting else fitting
     if len(fitting) > 1:
         raise UsageError(f"{' and '.join(fitting)} are of these networks", hint="say which with --recipe")
     return read_recipe(fitting[0], dataset) if fitting else None

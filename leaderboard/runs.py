@@ -173,11 +173,15 @@ def json_text(info: Mapping[str, Any]) -> str:
 
 def read_run(folder: Path) -> Run:
     """The run in `folder`. Raises StoreError where there is none or run.json is damaged."""
-    path = folder / "run.json"
+    return Run(folder, read_info(folder / "run.json"))
+
+
+def read_info(path: Path) -> dict[str, Any]:
+    """The run.json at `path`. Raises StoreError where there is none or it is damaged."""
     try:
         info = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise StoreError("there is no run here", file=folder, hint="`aqa runs ls` lists the runs") from error
+        raise StoreError("there is no run here", file=path.parent, hint="`aqa runs ls` lists the runs") from error
     except (ValueError, RecursionError) as error:
         raise StoreError(f"run.json is damaged: {error}", file=path, hint="remove the run and fit it again") from error
     if not isinstance(info, dict) or not isinstance(info.get("format"), int):
@@ -186,7 +190,7 @@ def read_run(folder: Path) -> Run:
         raise StoreError(
             f"the run has format {info['format']}, newer than this aqa reads", file=path, hint="update aqa"
         )
-    return Run(folder, info)
+    return info
 
 
 def iter_runs(root: Path, dataset: str | None = None) -> Iterator[Run]:

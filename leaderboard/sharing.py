@@ -162,7 +162,7 @@ def _content(found: Mapping[Path, Path]) -> Iterator[tuple[str, bytes]]:
 
 def _info_bytes(info: Mapping[str, Any]) -> bytes:
     """run.json without paths of the machine. What a head's parameters say is part of the key and stays."""
-    cut = {name: _without_paths(info[name]) for name in ("streams", "fitted") if name in info}
+    cut = {name: _without_paths(info[name]) for name in ("streams", "fitted", "finetune") if name in info}
     return json_text({**info, **cut}).encode()
 
 

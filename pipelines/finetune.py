@@ -10,7 +10,7 @@ import typer
 from .catalog import ReaderOptions, ReleasedFrames
 from .console import Console
 from .settings import place
-from .verb import Cache, DatasetName, Device, Json, ProtocolName, Quiet, Root, Runs
+from .verb import Cache, ConfigFile, DatasetName, Device, Json, ProtocolName, Quiet, Root, Runs
 
 
 def finetune(
@@ -52,19 +52,25 @@ def finetune(
         tuple[int, int] | None, typer.Option("--shift", help="A sample is moved by so many frames, from and to.")
     ] = None,
     ema: Annotated[float | None, typer.Option("--ema", help="Running mean of the weights, such as .999.")] = None,
-    short: Annotated[Literal["edge", "loop", "zero", "refuse"], typer.Option("--short")] = "edge",
+    short: Annotated[
+        Literal["edge", "loop", "zero", "refuse"] | None,
+        typer.Option("--short", help="Samples with fewer frames than the plan: repeat the last frame... [edge]."),
+    ] = None,
     seed: Annotated[list[int] | None, typer.Option("--seed", min=0, help="May be given several times.")] = None,
     target: Annotated[str | None, typer.Option("--target", help="Target, where the set has several.")] = None,
     protocol: ProtocolName = None,
     group: Annotated[str | None, typer.Option("--group", help="Only this group.")] = None,
     fold: Annotated[str | None, typer.Option("--fold", help="Only this fold.")] = None,
     held_out: Annotated[
-        float, typer.Option("--held-out", min=0.0, max=0.5, help="Part of train that selects the epoch.")
-    ] = 0.15,
+        float | None, typer.Option("--held-out", min=0.0, max=0.5, help="Part of train that selects the epoch [.15].")
+    ] = None,
     batch: Annotated[
-        str, typer.Option("--batch", help="Samples at once on a device: a number, `all` of an update, or `auto`.")
-    ] = "all",
-    precision: Annotated[Literal["auto", "fp32", "bf16", "fp16"], typer.Option("--precision")] = "auto",
+        str | None,
+        typer.Option("--batch", help="Samples at once on a device: a number, `all` of an update [all], or `auto`."),
+    ] = None,
+    precision: Annotated[
+        Literal["auto", "fp32", "bf16", "fp16"] | None, typer.Option("--precision", help="[auto]")
+    ] = None,
     recompute: Annotated[
         bool, typer.Option("--recompute", help="Keep no activations: slower, far less memory.")
     ] = False,
@@ -77,6 +83,7 @@ def finetune(
     workers: Annotated[int | None, typer.Option("--workers", min=0, help="Decoding processes; 0: none.")] = None,
     released_frames: ReleasedFrames = False,
     option: ReaderOptions = None,
+    config: ConfigFile = None,
     device: Device = "auto",
     cache: Cache = None,
     runs: Runs = None,
@@ -91,11 +98,17 @@ def finetune(
     Example: aqa finetune mtl-aqa --root /data/MTL-AQA --backbone c3d:pool5 --weights c3d.pickle --head mtl
     """
     from ..errors import SomeFailed
+    from .repeat import once_more, read_config, same_start, tuned_config
     from .tuned_jobs import plan_tuned_jobs
     from .tuned_recipe import asked_recipe
     from .tuned_work import on_machine, tune_all
 
-    where = place(dataset, root=root, cache=cache, runs=runs, protocol=protocol)
+    run = None if config is None else read_config(config, tuned=True)
+    ours, had = (None, {}) if run is None or config is None else tuned_config(run, config)
+    said = {"dataset": dataset, "protocol": protocol, "target": target, "group": group, "fold": fold}
+    known = once_more(run, {**said, "held_out": held_out, "seeds": seed}, [0])
+    where = place(known.pop("dataset"), root=root, cache=cache, runs=runs, protocol=known.pop("protocol"))
+    as_then = run is not None and not (weights or backbone or recipe)
     asked = asked_recipe(
         recipe,
         backbone or [],
@@ -114,29 +127,35 @@ def finetune(
         },
         weights=weights or [],
         dataset=where.dataset,
+        repeated=ours,
     )
     with on_machine(
-        device, precision, batch=batch, recompute=recompute, compiled=compile_, workers=workers,
-        cache=where.cache, gigabytes=clip_cache,
-    ) as machine:  # fmt: skip
+        device,
+        precision or had.get("precision", "auto"),
+        batch=batch or str(had.get("micro", "all")),
+        recompute=recompute,
+        compiled=compile_,
+        workers=workers,
+        cache=where.cache,
+        gigabytes=clip_cache,
+    ) as machine:
         console = Console(json=json, quiet=quiet or not machine.among.first)
         if asked.recipe.paper:
             console.say(f"recipe of {asked.recipe.paper}")
         jobs = plan_tuned_jobs(
             where,
             asked.recipe,
-            weights=asked.weights,
-            short=short,
-            target=target,
-            group=group,
-            fold=fold,
-            seeds=seed or [0],
-            held_out=held_out,
-            released_frames=released_frames,
-            options=option,
+            weights=had["weights"] if as_then else asked.weights,
+            short=short or had.get("short", "edge"),
+            **known,
+            start_seed=had.get("start_seed"),
+            released_frames=released_frames or had.get("released_frames", False),
+            options=option or had.get("options"),
             device=str(machine.how.device),
             console=console,
         )
+        if run is not None and as_then:
+            same_start(run, jobs)
         rows, failed = tune_all(jobs, machine, console, keep=keep, tensorboard=tensorboard)
         if not machine.among.first:
             return []

@@ -38,12 +38,24 @@ Stopping = Callable[[], bool]
 
 
 @dataclass(frozen=True)
+class Began:
+    """What a run was asked for that is not in its recipe: `weights` of each backbone (a file, "torchvision", or None:
+    random ones of `start_seed`), and how the data set was read."""
+
+    weights: tuple[str | None, ...]
+    start_seed: int
+    released_frames: bool = False
+    options: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class TunedJob(Job):
     """A job whose live streams are made while training. `stores` has those that are cached."""
 
     head: TorchHead
     recipe: Recipe
     streams: tuple[Live, ...]
+    began: Began
 
     @cached_property
     def media(self) -> dict[str, Media]:
@@ -66,6 +78,8 @@ class TunedJob(Job):
             for s in self.streams
         ]
         identity = {**plain.identity, "finetune": self.recipe.to_json(), "streams": json.loads(json.dumps(began))}
+        if self.began.released_frames or self.began.options:  # other frames of the same samples
+            identity["read"] = [self.began.released_frames, list(self.began.options)]
         return replace(plain, features=(*(s.name for s in self.streams), *plain.features), identity=identity)
 
 
@@ -213,7 +227,14 @@ def _write(
         "samples": {"train": len(train), "unlabelled": 0, "val": len(judged.get("val", ())), "test": len(test)},
         "fit_seconds": fitted.info["seconds"],
         "predict_ms": predict_ms,
-        "finetune": {**asdict(job.recipe), "start": {s.name: s.resolved.name for s in job.streams}},
+        "finetune": {
+            **asdict(job.recipe),
+            "start": {s.name: s.resolved.name for s in job.streams},
+            **asdict(job.began),
+            "short": job.streams[0].plan.short,
+            "precision": training.how.precision,
+            "micro": training.micro,
+        },
     }
     info["fitted"]["failed"] = dict(failed)
 

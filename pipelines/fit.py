@@ -10,13 +10,15 @@ import typer
 
 from .console import Console
 from .settings import place
-from .verb import Cache, DatasetName, Device, Json, ProtocolName, Quiet, Runs
+from .verb import Cache, ConfigFile, DatasetName, Device, Json, ProtocolName, Quiet, Runs
 
 
 def fit(
     dataset: DatasetName = None,
     *,
-    head: Annotated[list[str], typer.Option("--head", help="Head; may be given several times; `all`: every one.")],
+    head: Annotated[
+        list[str] | None, typer.Option("--head", help="Head; may be given several times; `all`: every one.")
+    ] = None,
     features: Annotated[
         str | None, typer.Option("--features", help="Stream of cached features (i3d, i3d+c3d, i3d@FINGERPRINT).")
     ] = None,
@@ -26,27 +28,29 @@ def fit(
             "--set", metavar="NAME=VALUE", help="Parameter of the heads that have it; HEAD.NAME=VALUE: of one."
         ),
     ] = None,
-    seeds: Annotated[int, typer.Option("--seeds", min=1, help="How many seeds: 0, 1, ...")] = 3,
+    seeds: Annotated[int | None, typer.Option("--seeds", min=1, help="How many seeds: 0, 1, ... [3].")] = None,
     target: Annotated[str | None, typer.Option("--target", help="Target, where the set has several.")] = None,
     protocol: ProtocolName = None,
     group: Annotated[str | None, typer.Option("--group", help="Only this group (sport, apparatus, task).")] = None,
+    fold: Annotated[str | None, typer.Option("--fold", help="Only this fold.")] = None,
     held_out: Annotated[
-        float,
+        float | None,
         typer.Option(
-            "--held-out", min=0.0, max=0.5, help="Part of train that selects the epoch and makes the intervals."
+            "--held-out", min=0.0, max=0.5, help="Part of train that selects the epoch and makes the intervals [.15]."
         ),
-    ] = 0.15,
+    ] = None,
     labelled: Annotated[
-        float,
+        float | None,
         typer.Option(
-            "--labelled", help="Share of train whose labels are used, drawn anew by every seed: 0.1, 0.4, ..."
+            "--labelled", help="Share of train whose labels are used, drawn anew by every seed: 0.1, 0.4, ... [1]."
         ),
-    ] = 1.0,
+    ] = None,
     allow_missing: Annotated[bool, typer.Option("--allow-missing", help="Leave out samples without features.")] = False,
     gdlt_split: Annotated[
         bool, typer.Option("--gdlt-split", help="Fis-V as GDLT reads it (= --protocol gdlt).")
     ] = False,
     root: Annotated[Path | None, typer.Option("--root", help="Data set, for floors without features.")] = None,
+    config: ConfigFile = None,
     device: Device = "auto",
     cache: Cache = None,
     runs: Runs = None,
@@ -67,21 +71,30 @@ def fit(
     from ..leaderboard.captions import without_bleu
     from .fitting import fit_job
     from .jobs import Job, plan_jobs
+    from .repeat import config_words, features_of, lacked_samples, once_more, read_config
 
-    if not 0 < labelled <= 1:
+    if labelled is not None and not 0 < labelled <= 1:
         raise UsageError(f"--labelled {labelled:g} is no share of the train samples", hint="above 0, at most 1")
+    run = None if config is None else read_config(config, tuned=False)
+    said = {"dataset": dataset, "protocol": "gdlt" if gdlt_split else protocol, "target": target, "group": group}
+    said |= {"fold": fold, "held_out": held_out, "labelled": labelled}
+    asked = once_more(run, {**said, "seeds": None if seeds is None else list(range(seeds))}, range(3))
+    heads, settings = list(head or ()), list(set_ or ())
+    if run is not None:
+        heads = heads or [run["head"]]
+        settings = config_words(run, heads, settings)
+        features = features or features_of(run, same_set=asked["dataset"] == run["dataset"])
+        allow_missing = allow_missing or lacked_samples(run)
+    if not heads:
+        raise UsageError("which head is to be fitted?", hint="give --head NAME, or --head all")
     console = Console(json=json, quiet=quiet)
-    where = place(dataset, root=root, cache=cache, runs=runs, protocol="gdlt" if gdlt_split else protocol)
+    where = place(asked.pop("dataset"), root=root, cache=cache, runs=runs, protocol=asked.pop("protocol"))
     jobs: list[Job] = plan_jobs(
         where,
-        heads=head,
+        heads=heads,
         features=features,
-        settings=set_ or [],
-        target=target,
-        group=group,
-        seeds=list(range(seeds)),
-        held_out=held_out,
-        labelled=labelled,
+        settings=settings,
+        **asked,
         allow_missing=allow_missing,
         device=choose(device).device,
         console=console,

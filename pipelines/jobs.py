@@ -130,6 +130,7 @@ def plan_jobs(
     settings: Sequence[str],
     target: str | None,
     group: str | None,
+    fold: str | None = None,
     seeds: Sequence[int],
     held_out: float,
     labelled: float = 1.0,
@@ -172,17 +173,17 @@ def plan_jobs(
         )
     ]
     jobs = []
-    for fold in folds:
-        present = [i for i in fold.train if i in there]
-        if not present or not there.intersection(fold.test):
-            raise UsageError(f"fold {fold.name} has no sample with features left", file=dataset.name)
-        refuse_seen(dataset, stores, fold)
-        range_, source = dataset.score_range(chosen_target, protocol, fold.group, present)
-        index = folds_of(protocol, fold.group).index(fold)
+    for one in chosen_folds(dataset, folds, fold):
+        present = [i for i in one.train if i in there]
+        if not present or not there.intersection(one.test):
+            raise UsageError(f"fold {one.name} has no sample with features left", file=dataset.name)
+        refuse_seen(dataset, stores, one)
+        range_, source = dataset.score_range(chosen_target, protocol, one.group, present)
+        index = folds_of(protocol, one.group).index(one)
         for plain in fitting:
             head = plain
             if protocol.name == PAPER:
-                published = heads_room.published(plain.name, dataset.name, fold.group, chosen_target.name)
+                published = heads_room.published(plain.name, dataset.name, one.group, chosen_target.name)
                 head = heads_room.make_head(plain.name, asked[plain.name], published)
             elif _selects_on_test(head):
                 hint = "select=val, or --protocol paper, which marks its rows"
@@ -193,13 +194,13 @@ def plan_jobs(
                 dataset=dataset,
                 protocol=protocol,
                 target=chosen_target,
-                fold=fold,
+                fold=one,
                 index=index,
                 data=data,
-                unjudged=tuple(beyond[fold.group]) if head.needs.unlabelled else (),
+                unjudged=tuple(beyond[one.group]) if head.needs.unlabelled else (),
                 range=range_,
                 range_source=source,
-                r_l2_range=test_range(dataset, protocol, fold, chosen_target) if protocol.r_l2 == "test" else range_,
+                r_l2_range=test_range(dataset, protocol, one, chosen_target) if protocol.r_l2 == "test" else range_,
                 stores=stores if head.needs.streams else [],
                 seeds=seeds if head.needs.seeded or labelled < 1 else seeds[:1],  # seeds draw the labels too
                 held_out=0.0 if protocol.name == PAPER else held_out,
@@ -216,6 +217,13 @@ def plan_jobs(
             f"{name} learns from out-of-fold judgements inside train, which cannot be trusted here: {what}{hint}"
         )
     return jobs
+
+
+def chosen_folds(dataset: Dataset, folds: Sequence[Fold], name: str | None) -> list[Fold]:
+    """Those of `folds` that have the name, or all. Raises UnknownName for one that none has."""
+    if name is not None and name not in {one.name for one in folds}:
+        raise UnknownName(f"fold of {dataset.name}", name, {one.name for one in folds})
+    return [one for one in folds if name in (None, one.name)]
 
 
 def test_range(dataset: Dataset, protocol: Protocol, fold: Fold, target: Target) -> Range:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import catalog
@@ -11,6 +12,7 @@ from .. import heads as heads_room
 from ..catalog.base import PAPER, Dataset, Fold
 from ..errors import UnknownName, UnmetNeeds, UsageError
 from ..extract.backbones import parse, resolve
+from ..extract.backbones.hub import TORCHVISION
 from ..extract.plan import parse_plan
 from ..finetune.live import Live, live, seen_at
 from ..finetune.promised import with_promises
@@ -18,8 +20,8 @@ from ..finetune.recipe import Recipe
 from ..heads.torch_head import TorchHead
 from .extraction import read_media_set, render_embedded
 from .feature_set import feature_set, read_streams
-from .finetuning import TunedJob
-from .jobs import folds_of, set_flags, store_flags, test_range
+from .finetuning import Began, TunedJob
+from .jobs import chosen_folds, folds_of, set_flags, store_flags, test_range
 from .settings import Place
 
 if TYPE_CHECKING:
@@ -40,20 +42,22 @@ def plan_tuned_jobs(
     group: str | None,
     fold: str | None,
     seeds: Sequence[int],
+    start_seed: int | None = None,
     held_out: float,
     released_frames: bool,
     options: Sequence[str] | None,
     device: str,
     console: Console,
 ) -> list[TunedJob]:
-    """Every fold that is to be trained on.
+    """Every fold that is to be trained on. `start_seed`: of random weights, by default the first of `seeds`.
 
     Raises UsageError and its kin for what is wrong with the command, DataError for a set without media.
     """
     dataset = read_media_set(where, released_frames, options, console)
     if where.dataset in catalog.EMBEDDED:
         render_embedded(dataset, where.root, console)
-    streams = _streams(recipe, weights, short, dataset, seeds[0], console)
+    start_seed = seeds[0] if start_seed is None else start_seed
+    streams = _streams(recipe, weights, short, dataset, start_seed, console)
     protocol, chosen = dataset.protocol(where.protocol), dataset.target(target)
     folds = _folds(dataset, protocol.folds, group, fold)
     ids = list(dict.fromkeys(i for one in folds for i in (*one.train, *one.test)))
@@ -96,6 +100,12 @@ def plan_tuned_jobs(
                 flags=(*flags, *(["selected-on-test"] if head.select == "test" else [])),
                 recipe=recipe,
                 streams=streams,
+                began=Began(
+                    tuple(file if file in (None, TORCHVISION) else str(Path(file).absolute()) for file in weights),
+                    start_seed,
+                    released_frames,
+                    tuple(options or ()),
+                ),
             )
         )
     return jobs
@@ -134,12 +144,7 @@ def _folds(dataset: Dataset, folds: Sequence[Fold], group: str | None, fold: str
     if group is not None and group not in groups:
         raise UnknownName(f"group of {dataset.name}", group, groups)
     chosen = [one for one in folds if group in (None, one.group)]
-    if fold is not None:
-        names = [one.name for one in chosen]
-        if fold not in names:
-            raise UnknownName(f"fold of {dataset.name}", fold, names)
-        chosen = [one for one in chosen if one.name == fold]
-    return chosen
+    return chosen_folds(dataset, chosen, fold)
 
 
 def _stores(where: Place, recipe: Recipe, ids: Sequence[str]) -> list[FeatureStore]:

@@ -30,6 +30,10 @@ ProtocolName = Annotated[
         "--protocol", help="Protocol; `aqa catalog show` lists them. paper: splits and settings of the papers."
     ),
 ]
+ConfigFile = Annotated[
+    Path | None,
+    typer.Option("--config", help="run.json of a run to be made again; what is said beside it wins."),
+]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1 or mps.")]
 
 
