@@ -16,7 +16,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from itertools import combinations, product
 from pathlib import Path
+
+import swapped
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "docs" / "results.md"
@@ -25,11 +28,21 @@ SHARED = Path(os.environ.get("AQA_SHARED", ROOT.parent / "shared")) / "data"
 SEQUENCES = ("mtl", "core", "dae-core", "gdlt", "cofinal", "tpt", "t2cr", "hgcn", "attention", "segment", "psnet")
 SEMI = ("s4aqa", "s4aqa-supervised", "pseudo-label", "vat", "mean-teacher")
 COLUMNS = {"head", "accuracy", "AUC", "Spearman", "sd", "95% interval", "like", "P(best)", "MAE", "R-l2 x100"} | {
-    *("coverage", "own cov.", "AIoU@0.5", "AIoU@0.75", "seeds", "fit s", "parameters")
+    *("coverage", "own cov.", "AIoU@0.5", "AIoU@0.75", "tIoU", "seeds", "fit s", "parameters")
 }
+FLOORS = ("mean", "group-mean", "difficulty", "metadata", "random")
+# What is fitted on true poses: streams, heads, settings. `joints` is the pose as 32 numbers a frame.
+STAGES = (
+    ("pose", (*FLOORS, "mcore", "tsa"), ("mcore.hidden=64", "epochs=30")),
+    ("joints", ("mcore",), ("hidden=64", "epochs=15", "lr=5e-4")),
+    ("c3d+joints+pose", ("hpmcore",), ("epochs=15", "hidden=64", "channels=64", "gcn=8")),
+)
+MEASURED = {"spearman": 3, "mae": 2, "tiou": 3, "aiou_75": 3}  # of a pair -> digits
 SHARES = ("0.1", "0.2", "0.3", "0.4", "0.5", "1")
 SMALL = (
     *("mlp.hidden=256", "mtl.hidden=256", "mtl.caption_hidden=64", "segment.hidden=32"),
+    *("mcore.hidden=64", "gcn.hidden=16", "hpmcore.hidden=64", "hpmcore.channels=64", "hpmcore.gcn=8"),
+    *("tsa.epochs=10", "hpmcore.epochs=15", "mcore.epochs=30", "gcn.epochs=30"),
     *(f"{head}.epochs=30" for head in SEQUENCES),
     *(f"{head}.hidden=128" for head in SEMI),
 )
@@ -55,6 +68,32 @@ def demo(place: list[str], seeds: str) -> bool:
     for share in SHARES:
         ok &= aqa(*few, *heads, *with_settings(SMALL[-len(SEMI) :]), "--labelled", share)
     return ok
+
+
+def stages(place: list[str], seeds: str) -> bool:
+    """Heads that cut at the phases, on where the joints of `demo` truly are, in runs of their own."""
+    from aqa.catalog.demo import default_root
+
+    joints, ok = write_joints(default_root() / "poses.npz", Path(place[1]).parent / "joints"), True
+    for name, source in (("pose", default_root()), ("joints", joints)):
+        ok &= aqa("cache", "import", "demo", str(source), "--as", name, *place[:2])
+    for features, heads, settings in STAGES:
+        words = [word for head in heads for word in ("--head", head)]
+        fit = ["fit", "demo", *place, "--features", features, "--seeds", seeds]
+        ok &= aqa(*fit, *words, *with_settings(settings))
+    return ok
+
+
+def write_joints(poses: Path, folder: Path) -> Path:
+    """A folder with an array [T, 32] for every dive."""
+    import numpy as np
+
+    folder.mkdir(parents=True, exist_ok=True)
+    with np.load(poses) as kept:
+        each = np.split(kept["poses"], kept["offsets"][1:-1])
+        for name, own in zip(kept["ids"], each, strict=True):
+            np.save(folder / f"{name}.npy", own.reshape(len(own), -1))
+    return folder
 
 
 def unlv_dive(place: list[str], seeds: str) -> bool:
@@ -88,11 +127,11 @@ def tables(dataset: str, runs: str) -> None:
     between(dataset, "\n\n".join(narrow(part.rstrip()) for part in wanted))
 
 
-def narrow(table: str) -> str:
-    """`table` in Markdown with those of its columns that a page has room for."""
+def narrow(table: str, also: str = "") -> str:
+    """`table` in Markdown with those of its columns that a page has room for, and `also`."""
     lines = table.split("\n")
     heads = next(line for line in lines if line.startswith("| head |")).split("|")
-    kept = [k for k, title in enumerate(heads) if title.strip() in COLUMNS]
+    kept = [k for k, title in enumerate(heads) if title.strip() in {*COLUMNS, also}]
     cut = (
         "|" + "|".join(line.split("|")[k] for k in kept) + "|" for line in lines if line.count("|") == len(heads) - 1
     )
@@ -110,6 +149,36 @@ def fewer_labels(dataset: str, runs: str) -> None:
         said = (f"{row['spearman']:.3f} [{row['ci_low']:.2f}, {row['ci_high']:.2f}]" for row in found)
         lines.append(" | ".join([f"| `{head}`", *said]) + " |")
     between(f"{dataset}, fewer labels", "\n".join(lines))
+
+
+def stage_tables(runs: Path, cache: Path) -> None:
+    """The rows of `STAGES`; every head that gives scores and phases against each other and against the floors; and what
+    the streams of `hpmcore` are to it."""
+    between("demo, phases and poses", narrow(leaderboard("demo", str(runs), "--format", "md").rstrip(), "features"))
+    places = {path.parts[-2]: path for path in sorted(runs.glob("demo/official/score/all/*/*/fold-0"))}
+    heads = {
+        f"`{head}` {path.parts[-3]}": path
+        for key, path in places.items()
+        if (head := key.split("-")[0]) in ("mcore", "tsa", "hpmcore")
+    }
+    floors = {name: places[key] for name in FLOORS[:3] for key in places if key.rpartition("-")[0] == name}
+    lines = ["| first | second | Spearman | MAE | tIoU | AIoU@0.75 |", "|---|---|---|---|---|---|"]
+    for (a, first), (b, second) in [*combinations(heads.items(), 2), *product(heads.items(), floors.items())]:
+        command = [sys.executable, "-m", "aqa", "compare", str(first), str(second), "--json", "--runs", str(runs)]
+        said = json.loads(subprocess.run(command, cwd=ROOT.parent, check=True, capture_output=True, text=True).stdout)
+        cells = (differs(said[key], digits) for key, digits in MEASURED.items())
+        lines.append(" | ".join([f"| {a}", b, *cells]) + " |")
+    between("demo, phases and poses, pairs", "\n".join(lines))
+    (hpmcore,) = (path for name, path in heads.items() if name.startswith("`hpmcore`"))
+    between("demo, streams of hpmcore", swapped.table(hpmcore, cache))
+
+
+def differs(of: dict[str, float] | None, digits: int) -> str:
+    """A difference with its 95% interval."""
+    if of is None or of["difference"] is None:
+        return ""
+    low, high = f"{of['ci_low']:+.{digits}f}", f"{of['ci_high']:+.{digits}f}"
+    return f"{of['difference']:+.{digits}f} [{low}, {high}]"
 
 
 def between(name: str, body: str) -> None:
@@ -140,10 +209,13 @@ def main() -> None:
         started = time.perf_counter()
         if not options.tables:
             ok &= SETS[name](place, options.seeds)
+            if name == "demo":
+                ok &= stages([*place[:3], str(work / "runs-stages")], options.seeds)
             print(f"{name}: {time.perf_counter() - started:.0f} s", flush=True)
         tables(name, str(work / "runs"))
         if name == "demo":
             fewer_labels(name, str(work / "runs-few"))
+            stage_tables(work / "runs-stages", work / "cache")
     aqa("leaderboard", "--all", "--runs", str(work / "runs"), "-o", str(work / "leaderboard.html"))
     raise SystemExit(0 if ok else 1)
 
