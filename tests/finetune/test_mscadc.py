@@ -19,7 +19,7 @@ def test_the_recipe_is_found_whatever_the_weights():
     for spec in ("mscadc", "mscadc.body", "mscadc.random"):
         recipe = recipe_for((spec,), "mscadc")
         assert recipe is not None
-        assert (recipe.backbones, recipe.norms, recipe.shifts) == ((spec,), "train", (-3, 3))
+        assert (recipe.backbones, recipe.norms, recipe.shifts) == (("mscadc",), "train", (-3, 3))
     assert recipe_for(("mscadc",), "mlp") is None
 
 
