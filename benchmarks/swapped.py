@@ -50,7 +50,7 @@ def table(folder: Path, cache: Path) -> str:
         own = own or said
         change = np.abs(np.array(said) - np.array(own))
         rho = spearman(np.array(said), whole.score).mean()
-        lines.append(f"| {what} | {rho:.3f} | {change.mean():.1g} | {change.max():.1g} |")
+        lines.append(f"| {what} | {rho:.3f} | {change.mean():.2g} | {change.max():.2g} |")
     return "\n".join(lines)
 
 

@@ -36,12 +36,14 @@ SMALL = {
     "psnet.epochs": 2,
     "mcore.hidden": 64,
     "mcore.epochs": 15,
+    "gcn.encoder": "st",
     "gcn.hidden": 16,
+    "gcn.frames": 24,
     "gcn.epochs": 30,
-    "hpmcore.hidden": 32,
-    "hpmcore.channels": 32,
+    "hpmcore.hidden": 64,
+    "hpmcore.channels": 64,
     "hpmcore.gcn": 4,
-    "hpmcore.epochs": 6,
+    "hpmcore.epochs": 2,
     "stack.members": "ridge+lightgbm",
 }
 # A stage of two or three clips has nothing to be cut out of, and the others take poses.
