@@ -29,7 +29,7 @@ QUICK = {
     "frames": "8",
     "channels": "16",
     "gcn": "4",
-    "width": "1",
+    "narrow": "1",
     "members": "ridge+lightgbm",
     "caption_hidden": "32",
 }  # of these what the head has as a parameter

@@ -69,15 +69,15 @@ class MscadcNet(ScoreNet):
         super().__init__(spec, head.divisor)
         ((channels, *sides),) = spec.streams.values()
         self.tasks = tasks = Tasks.of(spec)
-        self.score = Branch(channels, head.width, [1])
+        self.score = Branch(channels, head.narrow, [1])
         bias = self.score.last[0].bias
         assert isinstance(bias, Tensor)
         self.start(bias, spec)
-        self.classifiers = Branch(channels, head.width, [*tasks.classes.values()]) if tasks.classes else None
+        self.classifiers = Branch(channels, head.narrow, [*tasks.classes.values()]) if tasks.classes else None
         self.seen = self.captioner = None
         if tasks.words:
-            self.seen = Branch(channels, head.width, [head.width])
-            numbers = head.width * math.prod(side // 2 for side in sides)
+            self.seen = Branch(channels, head.narrow, [head.narrow])
+            numbers = head.narrow * math.prod(side // 2 for side in sides)
             self.captioner = S2VT(numbers, tasks.words, head.caption_hidden, head.dropout)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
@@ -102,7 +102,7 @@ class MscadcNet(ScoreNet):
 class Mscadc(MultiTask):
     """Context by dilated convolutions, for volumes [C, T, H, W] of a backbone that keeps time and space.
 
-    `width`: channels of the narrow layers, the released code's; the context layers have 2, 2, 4, 8 and 8 times as many.
+    `narrow`: channels of the narrow layers, the released code's; the context layers have 2, 2, 4, 8 and 8 times that.
     `scale` none: volumes as they are, which is what the network is trained on together with its body.
     """
 
@@ -117,11 +117,11 @@ class Mscadc(MultiTask):
     pool = "mean"
 
     scale: Literal["standard", "none"] = "none"
-    width: int = 12
+    narrow: int = 12
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        demand(self, "width", self.width >= 1, "1 or more")
+        demand(self, "narrow", self.narrow >= 1, "1 or more")
 
     def constants(self, train: FeatureSet, marks: np.ndarray, width: float) -> dict[str, Any]:
         """As of `MultiTask`. Raises UnmetNeeds for volumes that are too flat."""
@@ -141,6 +141,6 @@ class Mscadc(MultiTask):
         sides, found = [side + 2 + 2 * PAD for side in sides], 0
         for times, dilation in CONTEXT:
             sides = [side - 2 * dilation for side in sides]
-            found += 2 * times * self.width * math.prod(sides)
+            found += 2 * times * self.narrow * math.prod(sides)
         branches = 1 + bool(spec.constants["classes"]) + bool(spec.constants["words"])
         return found * branches * self.batch

@@ -29,7 +29,7 @@ def test_body_and_head_train_together(training: Callable[..., Training]):
     stream = live(replace(found, weights=replace(found.weights, pixels=pixels)), parse_plan("16of16"))
     assert (stream.name, stream.clips, stream.shape) == ("mscadc.tuned", 1, (256, 2, 2, 2))
     before = {name: value.clone() for name, value in found.net.state_dict().items()}
-    settings: dict[str, Any] = {"epochs": "1", "batch": "6", "width": "2", "caption_hidden": "8"}
+    settings: dict[str, Any] = {"epochs": "1", "batch": "6", "narrow": "2", "caption_hidden": "8"}
     one = training("mscadc", settings, streams=[stream], norms="train", flip=0.5)
     one.run()
     assert one.progress.history[-1]["loss"] > 0

@@ -27,7 +27,7 @@ from aqa.heads.training import fit
 STEP = Step(0, 0)
 CLASSES = {"position": 3, "armstand": 2, "rotation": 4, "somersaults": 10, "twists": 8}
 WORDS = ["<eos>", "<sos>", "<unk>", "a", "dive", "good"]
-SMALL: dict[str, Any] = {"width": 2, "caption_hidden": 8, "dropout": 0.0}
+SMALL: dict[str, Any] = {"narrow": 2, "caption_hidden": 8, "dropout": 0.0}
 MakeSpec = Callable[..., Spec]
 
 
@@ -187,7 +187,7 @@ def test_seeds_that_train_together_become_what_they_become_alone():
     assert not np.array_equal(pair[0].predict(train).score, pair[1].predict(train).score)
 
 
-LEARNS: dict[str, Any] = {"lr": 1e-2, "epochs": 60, "batch": 4, "schedule": "cosine", "select": "last", "width": 3}
+LEARNS: dict[str, Any] = {"lr": 1e-2, "epochs": 60, "batch": 4, "schedule": "cosine", "select": "last", "narrow": 3}
 
 
 def test_it_learns_8_samples_by_heart():
@@ -218,7 +218,7 @@ def test_other_streams_are_refused_in_words():
     short = replace(train, streams={"i3d": Ragged(stream.values[:, :, :1], stream.offsets)})
     with pytest.raises(UnmetNeeds, match=r"of 2x2x2 or more, and 'i3d' has \(3, 1, 2, 3\)"):
         Mscadc(**SMALL).fit(short, None, seeds=[0])
-    for settings in ({"width": "0"}, {"divisor": "0"}, {"classes": "position"}, {"dropout": "1"}, {"beta": "-1"}):
+    for settings in ({"narrow": "0"}, {"divisor": "0"}, {"classes": "position"}, {"dropout": "1"}, {"beta": "-1"}):
         with pytest.raises(BadParameter):
             make_head("mscadc", settings)
 
