@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import secrets
-import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -15,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from ..cache.files import whole_folder
 from ..catalog.base import Media
 from ..errors import StoreError
 from .frames import Loaded, Shifts, load_frames, size_of
@@ -52,21 +51,14 @@ class ClipCache:
         return total
 
     def _write(self, place: Path, loaded: Sequence[Loaded]) -> None:
-        temporary = place.with_name(f".{place.name}.{os.getpid()}-{secrets.token_hex(4)}")
         try:
-            temporary.mkdir(parents=True)
-            for k, one in enumerate(loaded):
-                np.save(temporary / f"frames-{k}.npy", one.frames.numpy())
-                np.save(temporary / f"places-{k}.npy", one.places)
-            with suppress(FileExistsError):
-                temporary.rename(place)
+            with whole_folder(place) as folder:
+                for k, one in enumerate(loaded):
+                    np.save(folder / f"frames-{k}.npy", one.frames.numpy())
+                    np.save(folder / f"places-{k}.npy", one.places)
         except OSError as error:
-            if place.is_dir():  # another process was quicker
-                return
             hint = "free some space, take another --clip-cache folder, or go without"
             raise StoreError(f"cannot write: {error.strerror or error}", file=place, hint=hint) from error
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _mapped(place: Path, k: int) -> Loaded:

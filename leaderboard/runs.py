@@ -12,8 +12,6 @@ import csv
 import hashlib
 import json
 import os
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -24,6 +22,7 @@ from urllib.parse import quote
 import numpy as np
 import pandas as pd
 
+from ..cache.files import whole_folder
 from ..errors import StoreError, UnknownName, UsageError
 
 FORMAT = 1
@@ -150,17 +149,8 @@ def write_run(
 def write_folder(final: Path, fill: Callable[[Path], None]) -> None:
     """The run folder `final` whole or not at all, with what `fill` writes into a folder. Raises StoreError."""
     try:
-        final.parent.mkdir(parents=True, exist_ok=True)
-        part = Path(tempfile.mkdtemp(prefix=f".{final.name}-", suffix=".tmp", dir=final.parent))
-        try:
+        with whole_folder(final) as part:
             fill(part)
-            part.chmod(0o755)
-            part.rename(final)
-        except OSError:
-            if not (final / "run.json").exists():  # else another process was faster with the same run
-                raise
-        finally:
-            shutil.rmtree(part, ignore_errors=True)
     except OSError as error:
         hint = "free space, or choose another --runs"
         raise StoreError(f"the run cannot be written: {error}", file=final, hint=hint) from error

@@ -8,12 +8,12 @@ import json
 import os
 import re
 import shutil
-import tempfile
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ..cache.files import whole_folder
 from ..errors import StoreError, UnsafePickle
 from ..heads.saving import whole_file
 from ..leaderboard.runs import Run
@@ -82,20 +82,15 @@ def opened_bundle(file: Path) -> Path:
 
 
 def _unpack(archive: zipfile.ZipFile, digests: dict[str, str], place: Path, file: Path) -> None:
-    place.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=place.parent, prefix=f".{place.name}."))
-    try:
+    with whole_folder(place) as folder:
         for name, digest in digests.items():
-            target = temporary / name
+            target = folder / name
             target.parent.mkdir(parents=True, exist_ok=True)
             with archive.open(name) as source, target.open("wb") as sink:
                 shutil.copyfileobj(source, sink, 2**20)
             with target.open("rb") as made:
                 if hashlib.file_digest(made, "sha256").hexdigest() != digest:
                     raise StoreError(f"{name} in the bundle is damaged", file=file, hint="get the bundle again")
-        temporary.rename(place)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _put(archive: zipfile.ZipFile, name: str, source: Path, content: bytes | None) -> str:
