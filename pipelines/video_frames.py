@@ -49,9 +49,7 @@ def _pictures(path: Path, wanted: np.ndarray, *, seek: bool) -> dict[int, np.nda
 
     found: dict[int, np.ndarray] = {}
     for chunk in read_frames(Media(path), wanted, seek=seek) if len(wanted) else ():
-        height, width = chunk.layout.height, chunk.layout.width
-        size = (width, height) if chunk.layout.turns % 2 else (height, width)
-        whole = Pixels(size, size, (0.0,) * 3, (1.0,) * 3)
+        whole = Pixels(chunk.layout.shown, chunk.layout.shown, (0.0,) * 3, (1.0,) * 3)
         pictures = to_frames(tuple(torch.from_numpy(plane) for plane in chunk.planes), chunk.layout, whole).numpy()
         found |= {int(number): picture.copy() for number, picture in zip(chunk.numbers, pictures, strict=True)}
     return found
