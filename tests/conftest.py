@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
+import av
+import numpy as np
 import pytest
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -22,3 +25,20 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real data at {folder} (set AQA_SHARED)")
     return folder
+
+
+def write_film(path: Path, pictures: Iterable[np.ndarray]) -> None:
+    """An MPEG-4 video of pictures [H, W, 3], uint8, 25 a second."""
+    every = list(pictures)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=25)
+        stream.height, stream.width = every[0].shape[:2]
+        stream.pix_fmt = "yuv420p"
+        for picture in every:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode(None))
+
+
+@pytest.fixture(scope="session")
+def film() -> Callable[[Path, Iterable[np.ndarray]], None]:
+    return write_film

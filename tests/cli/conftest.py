@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import av
 import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
@@ -17,28 +16,24 @@ from aqa.pipelines.cli import app
 Aqa = Callable[..., Result]
 
 
-def write_video(path: Path, seed: int, frames: int = 20) -> None:
+def moving_square(seed: int, frames: int = 20) -> Iterator[np.ndarray]:
     """A square that moves faster with the seed, 64x48."""
     rng = np.random.default_rng(seed)
     background = rng.integers(0, 90, (48, 64, 3), dtype=np.uint8)
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("mpeg4", rate=25)
-        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
-        for i in range(frames):
-            picture = background.copy()
-            x = (i * (1 + seed % 5)) % 50
-            picture[10:22, x : x + 12] = 250 - 10 * (seed % 7)
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
-        container.mux(stream.encode(None))
+    for i in range(frames):
+        picture = background.copy()
+        x = (i * (1 + seed % 5)) % 50
+        picture[10:22, x : x + 12] = 250 - 10 * (seed % 7)
+        yield picture
 
 
 @pytest.fixture(scope="session")
-def own_videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def own_videos(tmp_path_factory: pytest.TempPathFactory, film) -> Path:
     """16 videos with samples.csv: 10 to train, 6 to test, judged by how fast the square is."""
     root = tmp_path_factory.mktemp("own videos ü")
     lines = ["id,media,score,split,difficulty,subject,speed,caption"]
     for k in range(16):
-        write_video(root / f"clip {k}.mp4", k)
+        film(root / f"clip {k}.mp4", moving_square(k))
         score = 10 * (k % 5) + k / 16
         lines.append(
             f"v{k:02d},clip {k}.mp4,{score},{'train' if k < 10 else 'test'},{2 + k % 3},s{k % 8 + 8 * (k > 9)}"

@@ -11,15 +11,28 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from typer.testing import CliRunner
+
+from aqa.pipelines.cli import app
 
 SMALL = ("--backbone", "c3d_small", "--plan", "2x8@16", "--precision", "fp32", "--workers", "0")
 
 
+@pytest.fixture(scope="module")
+def tuned_once(own_videos: Path, value, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    """A folder of runs, and a row of `aqa finetune --json`: usdl, which gives a spread, on standardised features."""
+    folder = tmp_path_factory.mktemp("tuned")
+    head = ("--head", "usdl", "--set", "epochs=1", "--set", "batch=4", "--runs", str(folder))
+    words = ["finetune", "csv", "--root", str(own_videos), *SMALL, *head, "--json"]
+    return folder, value(CliRunner().invoke(app, words, catch_exceptions=False))[0]
+
+
 @pytest.fixture
-def tuned(own_videos: Path, aqa, value) -> dict[str, Any]:
-    """A row of `aqa finetune --json`: usdl, which gives a spread, on standardised features."""
-    head = ("--head", "usdl", "--set", "epochs=1", "--set", "batch=4")
-    return value(aqa("finetune", "csv", "--root", own_videos, *SMALL, *head, "--json"))[0]
+def tuned(tuned_once: tuple[Path, dict[str, Any]], aqa) -> dict[str, Any]:
+    """The row, of a copy of the run in the working directory."""
+    folder, row = tuned_once
+    shutil.copytree(folder, "runs")
+    return {**row, "run": str(Path("runs", Path(row["run"]).relative_to(folder)))}
 
 
 def judged(aqa, value, video: Path, run: object) -> dict[str, Any]:

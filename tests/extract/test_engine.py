@@ -18,7 +18,7 @@ from aqa.extract.backbones.base import Pixels
 from aqa.extract.decode import read_frames
 from aqa.extract.engine import batch_of
 from aqa.extract.pixels import to_frames, to_input
-from aqa.extract.precision import TooImprecise, prepare
+from aqa.extract.precision import TooImprecise
 
 PIXELS = Pixels(40, (32, 32), (0.4, 0.5, 0.6), (0.2, 0.25, 0.3))
 
@@ -325,13 +325,6 @@ def test_a_sample_that_begins_again_is_right(movie, tmp_path: Path, monkeypatch)
     result = found["x", "small"]
     assert isinstance(result, Done)
     assert (result.decoded, result.used) == (60, 30)
-
-
-def test_prepared_networks_compute_alike(videos) -> None:
-    net = Small().eval()
-    x = torch.randn(2, 3, 8, 32, 32, generator=torch.Generator().manual_seed(0))
-    with torch.inference_mode():
-        assert torch.allclose(prepare(net, "fp32", "cpu")(x), net(x), atol=1e-4)
 
 
 def test_the_judged_dive_and_its_neighbours(shared_data: Path) -> None:

@@ -84,6 +84,14 @@ def test_prepared_is_a_copy() -> None:
     assert weight.is_contiguous(memory_format=torch.channels_last_3d)
 
 
+def test_prepared_networks_compute_alike() -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv3d(3, 16, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(16 * 8 * 16 * 16, 24))
+    x = torch.randn(2, 3, 8, 16, 16)
+    with torch.inference_mode():
+        assert torch.allclose(prepare(net, "fp32", "cpu")(x), net(x), atol=1e-4)
+
+
 def test_deviation_is_that_of_the_worst_clip() -> None:
     exact = np.array([[3.0, 4.0], [0.0, 5.0]])
     deviation = compare(exact, np.array([[3.0, 4.0], [0.5, 5.0]]))
