@@ -26,7 +26,7 @@ from aqa.heads import FeatureSet, Ragged, make_head
 from aqa.heads.batches import Scaling, Train
 from aqa.heads.together import Together
 from aqa.heads.torch_head import Step, rows_for, seen_by, spec_of
-from aqa.heads.training import Draws, make_optimiser
+from aqa.heads.training import Draws, by_rate, make_optimiser
 
 SAMPLES, FRAMES, JOINTS = 2000, 96, 16
 SQUARE = 1024  # rows of the plain product: 1.07e9 multiply-adds
@@ -48,7 +48,7 @@ def update(head: Any, device: str) -> Callable[[], None]:
     spec = spec_of(head, seen_by(head, data, ["x"]))
     train = Train(rows_for(head, spec, Scaling({}, {}), data, device, torch.float32))
     nets, draws = Together(head, spec, [0], device, torch.float32), Draws([0], train.rows.score)
-    optimiser = make_optimiser(head, nets)
+    optimiser = make_optimiser(head, by_rate(head, nets))
 
     def step() -> None:
         noise = draws.noise(nets.asked(train, head.batch, Step(0, 0)))

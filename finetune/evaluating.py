@@ -23,7 +23,7 @@ from .processes import Processes
 
 @dataclass(frozen=True)
 class Judge:
-    """Judges samples of `data`, whose live streams are place holders, with the backbones of a `net`.
+    """Judges samples with the backbones of a `net`.
 
     `rows`: sample -> its place among the media of `loader`. `train`: what the head is fitted on, `bank` likewise.
     """
@@ -62,11 +62,11 @@ class Judge:
         every = {sample: one for part in self.among.gathered(mine) for sample, one in part.items()}
         failed = {sample: error for part in self.among.gathered(failed) for sample, error in part.items()}
         there = data.take([k for k, sample in enumerate(data.ids) if sample in every])
-        streams = dict(there.streams)
-        for k, stream in enumerate(net.streams):
-            if len(there):
-                streams[stream.name] = Ragged(*ragged(np.stack([every[sample][k] for sample in there.ids])))
-        return replace(there, streams=streams), failed
+        made = {
+            stream.name: Ragged(*ragged(np.stack([every[sample][k] for sample in there.ids])))
+            for k, stream in enumerate(net.streams if len(there) else ())
+        }
+        return replace(there, streams={**there.streams, **made}), failed
 
     def quality(self, net: Tuned, val: FeatureSet) -> dict[str, float]:
         """How good the network is on `val` by the head's own measures, the first of which chooses. Each exemplar that

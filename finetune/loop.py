@@ -15,17 +15,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from ..errors import AqaError
 from ..heads.base import FeatureSet
 from ..heads.exemplars import Partners
-from ..heads.torch_head import Step
-from ..heads.training import Draws
+from ..heads.torch_head import Step, TorchHead
+from ..heads.training import Draws, scheduled, set_rates
 from .checkpoint import BEST, LAST, read_checkpoint, restore, write_checkpoint
 from .memory import out_of_memory, too_much
-from .network import Tuned
-from .rates import course, set_rates
+from .recipe import Recipe
 from .update import Updates
 
 Log = Callable[[dict[str, Any]], None]
@@ -107,9 +105,21 @@ class Training(Updates):
             self._save(f"epoch-{epoch + 1:03d}.safetensors", 0.0)
         self.log(progress.history[-1])
 
-    def judging(self) -> _Swapped:
+    @contextmanager
+    def judging(self) -> Iterator[None]:
         """While it lasts, the net has the running mean of its weights, if there is one."""
-        return _Swapped(self.net, self.mean)
+        self._swap()
+        try:
+            yield
+        finally:
+            self._swap()
+
+    @torch.no_grad()
+    def _swap(self) -> None:
+        for name, parameter in self.net.named_parameters() if self.mean else ():
+            kept = parameter.detach().clone()
+            parameter.copy_(self.mean[name])
+            self.mean[name].copy_(kept)
 
     def _save(self, name: str, seconds: float) -> None:
         self.progress.scaler = self.scaler.state_dict()
@@ -149,24 +159,13 @@ class Training(Updates):
         return self.judge.head.epochs, "last"
 
 
-class _Swapped:
-    """The net with other weights for a while."""
-
-    def __init__(self, net: Tuned, weights: dict[str, Tensor]) -> None:
-        self.net, self.weights = net, weights
-
-    def __enter__(self) -> None:
-        self._swap()
-
-    def __exit__(self, *_: object) -> None:
-        self._swap()
-
-    @torch.no_grad()
-    def _swap(self) -> None:
-        for name, parameter in self.net.named_parameters() if self.weights else ():
-            kept = parameter.detach().clone()
-            parameter.copy_(self.weights[name])
-            self.weights[name].copy_(kept)
+def course(head: TorchHead, recipe: Recipe, epoch: int, part: float) -> float:
+    """What all rates are multiplied by, `part` (0 to 1) of the way through `epoch` (from 0): up from 0 over the first
+    `warm_up` epochs, down by `factor` at each of `steps`, and as the head's `schedule` goes, epoch by epoch."""
+    rate = scheduled(head, epoch) * recipe.factor ** sum(epoch >= step for step in recipe.steps)
+    if epoch + part < recipe.warm_up:
+        rate *= (epoch + part) / recipe.warm_up
+    return rate
 
 
 @contextmanager

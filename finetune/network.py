@@ -167,14 +167,6 @@ def parts_of(net: Tuned, backbone_rates: Sequence[float], head_rate: Callable[[s
     return [Part(tuple(names), parameters, rate) for (_, rate), (names, parameters) in by_rate.items()]
 
 
-def channels_last(net: nn.Module) -> None:
-    """Lays the weights of convolutions out as the input lies: 1.3 to 2 times faster, on processors too."""
-    formats = {4: torch.channels_last, 5: torch.channels_last_3d}
-    for parameter in net.parameters():
-        if parameter.ndim in formats:
-            parameter.data = parameter.data.to(memory_format=formats[parameter.ndim])
-
-
 def ragged(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Values [N * T, *shape] and offsets [N + 1] of features [N, T, *shape]."""
     count, clips = features.shape[:2]

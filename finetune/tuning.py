@@ -12,7 +12,8 @@ import torch
 
 from ..catalog.base import Media
 from ..catalog.skeletons import flipped, of_joints
-from ..errors import BadParameter, UnmetNeeds
+from ..errors import UnmetNeeds
+from ..extract.precision import channels_last
 from ..heads.base import FeatureSet, Ragged
 from ..heads.batches import Batch, Scaling, fit_scaling, to_batch
 from ..heads.needs import JOINTS, FittedOn, ready_to_fit
@@ -24,7 +25,7 @@ from .live import Live
 from .loading import Loader, Videos
 from .loop import Training
 from .memory import too_much
-from .network import Computing, Tuned, channels_last, freeze
+from .network import Computing, Tuned, freeze
 from .processes import Processes
 from .promised import with_promises
 from .recipe import Recipe
@@ -69,7 +70,6 @@ def prepare(
         BadParameter: a layer to freeze that there is none of.
     """
     train = with_promises(train, tuple(streams))
-    val = None if val is None else with_promises(val, tuple(streams))
     ready_to_fit(head, train)
     if recipe.flip:
         _need_mirrors(train, streams)
@@ -149,9 +149,3 @@ def _need_mirrors(train: FeatureSet, streams: Sequence[Live]) -> None:
         if name not in live and len(stream.shape) != JOINTS:
             hint = "set flip = 0, or train the network that made it too"
             raise UnmetNeeds(f"the cached stream {name} does not turn round with the video", field="flip", hint=hint)
-
-
-def check_rates(recipe: Recipe) -> None:
-    """Raises BadParameter where nothing of a backbone would be trained without it being said."""
-    if recipe.rates and not any(recipe.rates) and "all" not in recipe.freeze:
-        raise BadParameter("no backbone is trained", field="rates", hint="freeze = ['all'] says so")

@@ -18,6 +18,7 @@ from ..errors import AqaError
 from ..heads.batches import Batch, Exemplars, select
 from ..heads.noise import Live as LiveNoise
 from ..heads.torch_head import Step
+from ..heads.training import make_optimiser
 from .augment import EXEMPLAR, QUERY, Augmentation
 from .checkpoint import Progress
 from .evaluating import Judge
@@ -25,7 +26,6 @@ from .loading import Ask, Clips, Loader
 from .memory import free_bytes, kept_bytes, samples_that_fit
 from .network import Computing, Tuned, parts_of
 from .processes import Processes
-from .rates import make_optimiser
 from .recipe import Recipe
 
 
@@ -67,7 +67,7 @@ class Updates:
         rates = recipe.rates or (head.lr,)
         rates = rates * len(self.net.backbones) if len(rates) == 1 else rates
         self.parts = parts_of(self.net, rates, head.rate)
-        self.optimiser = make_optimiser(head, self.parts)
+        self.optimiser = make_optimiser(head, [(part.rate, part.parameters) for part in self.parts])
         self.trained = [parameter for part in self.parts for parameter in part.parameters]
         self.scaler = torch.amp.GradScaler(self.how.device.type, enabled=self.how.precision == "fp16")
         self.mean = {n: p.detach().clone() for n, p in self.net.named_parameters()} if recipe.ema else {}

@@ -147,11 +147,11 @@ def train_group(
     """Train `nets`, one network per seed. Returns the mean loss of the last epoch, [S]. Raises Stopped when `stop` is
     set meanwhile."""
     head, n, like = nets.head, len(train.rows.score), train.rows.score
-    optimiser, draws = make_optimiser(head, nets), Draws(seeds, like)
+    optimiser, draws = make_optimiser(head, by_rate(head, nets)), Draws(seeds, like)
     partners = None if bank is None else Partners(bank)
     update, loss = 0, torch.full((len(seeds),), math.nan)
     for epoch in range(head.epochs):
-        set_rate(optimiser, head, epoch)
+        set_rates(optimiser, scheduled(head, epoch))
         total, seen = torch.zeros_like(like[:1]).repeat(len(seeds)), 0
         batches = draws.batches(head, train.rows.labelled)
         pairs = [] if partners is None else [draws.pairs(partners, n)]
@@ -225,25 +225,34 @@ def batch_sizes(head: TorchHead, labelled: Tensor) -> dict[int, int]:
     return {size: count for size, count in sizes if size and count}
 
 
-def make_optimiser(head: TorchHead, nets: Together) -> torch.optim.Optimizer:
-    """`adam` has its weight decay in the gradient, as in the papers; `sgd` has momentum .9. Fused: one pass over the
-    memory per step and learning rate."""
-    kinds = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}
-    more = {"momentum": 0.9} if head.optimiser == "sgd" else {}
+def by_rate(head: TorchHead, nets: Together) -> list[tuple[float, list[Tensor]]]:
+    """The leaves of `nets` by their learning rates."""
     groups: dict[float, list[Tensor]] = {}
     for name, leaf in nets.leaves.items():
         groups.setdefault(head.rate(name.removeprefix("net.")), []).append(leaf)
-    fused = next(iter(nets.leaves.values())).device.type in ("cpu", "cuda")
-    params = [{"params": leaves, "lr": rate, "rate": rate} for rate, leaves in groups.items()]
+    return list(groups.items())
+
+
+def make_optimiser(head: TorchHead, groups: Sequence[tuple[float, Sequence[Tensor]]]) -> torch.optim.Optimizer:
+    """Of leaves by learning rate. `adam` has its weight decay in the gradient, as in the papers; `sgd` has momentum .9.
+    Fused: one pass over the memory per step and learning rate."""
+    kinds = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}
+    more = {"momentum": 0.9} if head.optimiser == "sgd" else {}
+    fused = groups[0][1][0].device.type in ("cpu", "cuda")
+    params = [{"params": leaves, "lr": rate, "rate": rate} for rate, leaves in groups]
     return kinds[head.optimiser](params, weight_decay=head.weight_decay, fused=fused, **more)
 
 
-def set_rate(optimiser: torch.optim.Optimizer, head: TorchHead, epoch: int) -> None:
-    """The learning rates of an epoch; cosine goes from the first epoch's to 1% of it."""
-    if head.schedule == "cosine":
-        part = 0.5 * (1 + math.cos(math.pi * epoch / head.epochs))
-        for group in optimiser.param_groups:
-            group["lr"] = group["rate"] * (0.01 + 0.99 * part)
+def scheduled(head: TorchHead, epoch: int) -> float:
+    """What the learning rates of an epoch are multiplied by; cosine goes from the first epoch's to 1% of it."""
+    if head.schedule != "cosine":
+        return 1.0
+    return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * epoch / head.epochs))
+
+
+def set_rates(optimiser: torch.optim.Optimizer, factor: float) -> None:
+    for group in optimiser.param_groups:
+        group["lr"] = group["rate"] * factor
 
 
 def finite(loss: Tensor, seeds: Sequence[int], epoch: int) -> Tensor:

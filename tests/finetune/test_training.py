@@ -14,9 +14,8 @@ from torch import nn
 
 from aqa.catalog.base import Media
 from aqa.errors import AqaError, BadParameter, StoreError, UnmetNeeds
-from aqa.finetune.loop import Interrupted, Training
+from aqa.finetune.loop import Interrupted, Training, course
 from aqa.finetune.network import Computing
-from aqa.finetune.rates import course
 from aqa.finetune.recipe import Recipe
 from aqa.heads import make_head
 

@@ -18,7 +18,7 @@ from aqa.heads.noise import Live
 from aqa.heads.together import Together
 from aqa.heads.torch_head import Spec, Step, built, spec_of
 from aqa.heads.tpt import Tpt, TptNet, focus, hinges
-from aqa.heads.training import make_optimiser, set_rate
+from aqa.heads.training import by_rate, make_optimiser, scheduled, set_rates
 
 STEP, NOISE = Step(0, 0), Live(torch.Generator())
 MakeSpec = Callable[..., Spec]
@@ -264,9 +264,9 @@ def test_companions_do_not_matter(make_spec: MakeSpec, five: Batch):
 def test_what_compares_has_a_rate_of_its_own(dives: Callable[..., FeatureSet], schedule: Any):
     head = Tpt(**SMALL, schedule=schedule, epochs=10)
     nets = Together(head, spec_of(head, dives(5)), [0], "cpu", torch.float32)
-    optimiser = make_optimiser(head, nets)
+    optimiser = make_optimiser(head, by_rate(head, nets))
     factor = {"constant": 1.0, "cosine": 0.505}[schedule]
-    set_rate(optimiser, head, 5)
+    set_rates(optimiser, scheduled(head, 5))
     rates = {id(leaf): group["lr"] for group in optimiser.param_groups for leaf in group["params"]}
     assert len(rates) == len(nets.leaves)
     for name, leaf in nets.leaves.items():

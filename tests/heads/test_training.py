@@ -22,7 +22,7 @@ from aqa.heads.noise import Live, Noise
 from aqa.heads.selection import spearman
 from aqa.heads.together import CACHE, Together, groups_of, over_seeds
 from aqa.heads.torch_head import Spec, Step, TorchHead, built, rows_for, spec_of
-from aqa.heads.training import fit, make_optimiser, set_rate
+from aqa.heads.training import by_rate, fit, make_optimiser, scheduled, set_rates
 
 Dives = Callable[..., FeatureSet]
 Numbers = Callable[[FittedTorch], Tensor]
@@ -43,11 +43,11 @@ def test_seeds_trained_together_become_what_they_become_alone(
         assert one.info["seed"] == seed
         assert one.info["loss"] == pytest.approx(alone.info["loss"], rel=tolerance)
         # The bias of a key changes nothing, so its gradient is rounding, which Adam makes steps of: in single precision
-        # it is the judgements that agree, in double the weights too.
+        # it is the judgements that agree, in double the weights too, to a thousandth of a step.
         score, scale = one.predict(val).score, train.range[1] - train.range[0]
         assert score / scale == pytest.approx(alone.predict(val).score / scale, abs=tolerance)
         if dtype == torch.float64:
-            assert (numbers(one) - numbers(alone)).abs().max() < tolerance
+            assert (numbers(one) - numbers(alone)).abs().max() < 100 * tolerance
     assert (numbers(beside[0]) - numbers(beside[1])).abs().max() > 0.01
 
 
@@ -252,15 +252,15 @@ def test_one_seed_is_called_plainly_and_several_through_vmap():
 def test_the_cosine_ends_at_a_hundredth(dives: Dives):
     head: Any = make_head("dae", {"schedule": "cosine", "lr": "0.01", "epochs": "10", "optimiser": "sgd"})
     nets = Together(head, spec_of(head, dives(5)), [0], "cpu", torch.float32)
-    optimiser = make_optimiser(head, nets)
+    optimiser = make_optimiser(head, by_rate(head, nets))
     rates = []
     for epoch in range(10):
-        set_rate(optimiser, head, epoch)
+        set_rates(optimiser, scheduled(head, epoch))
         rates.append(optimiser.param_groups[0]["lr"])
     assert rates[0] == pytest.approx(0.01)
     assert rates[5] == pytest.approx(0.01 * 0.505)
     assert rates == sorted(rates, reverse=True)
-    set_rate(optimiser, head, 10)
+    set_rates(optimiser, scheduled(head, 10))
     assert optimiser.param_groups[0]["lr"] == pytest.approx(1e-4)
     assert optimiser.param_groups[0]["momentum"] == 0.9
 
