@@ -11,12 +11,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ..cache.fingerprint import Fingerprint
 from ..catalog.base import Media
-from ..catalog.protocols import holdout
 from ..errors import DataError, MissingExtra
 from ..extract.backbones.tuned import TAG, TrainedOn, write_tuned
-from ..extract.weights import sha256
 from ..finetune.live import Live
 from ..finetune.loop import Training
 from ..finetune.recipe import Recipe
@@ -30,9 +27,10 @@ from ..leaderboard.labels import label_metrics
 from ..leaderboard.metrics import metrics
 from ..leaderboard.runs import Run, RunKey, read_run, write_run
 from .console import Console
-from .fitting import labels_of, prediction, run_info
+from .fitting import labels_of, parted, prediction, run_info
 from .jobs import Job
 from .streams import RANDOM_FLAG
+from .streams import prepare as extraction
 
 Stopping = Callable[[], bool]
 
@@ -126,7 +124,7 @@ def tune_job(
     found, _ = training.judge.features(training.net, training.judge.train)
     fitted = training.judge.fitted(training.net, found, fitted_on, info)
     judged = {
-        name: training.judge.features(training.net, _promised(part, job))
+        name: training.judge.features(training.net, part)
         for name, part in (("val", val), ("test", test))
         if part is not None
     }
@@ -145,20 +143,7 @@ def _parts(job: TunedJob) -> tuple[FeatureSet, FeatureSet | None, FeatureSet]:
     there = job.media
     train = job.subset([i for i in job.fold.train if i in there])
     test = job.subset([i for i in job.fold.test if i in there])
-    if job.selects_on_test:
-        return train, test, test
-    if job.held_out > 0:
-        fit_ids, val_ids = holdout(train.ids, train.subject, job.held_out)
-        rows = {i: k for k, i in enumerate(train.ids)}
-        if val_ids:
-            return train.take([rows[i] for i in fit_ids]), train.take([rows[i] for i in val_ids]), test
-    return train, None, test
-
-
-def _promised(part: FeatureSet, job: TunedJob) -> FeatureSet:
-    from ..finetune.promised import with_promises
-
-    return with_promises(part, job.streams)
+    return *parted(job, train, test), test
 
 
 def _fit_info(training: Training, epoch: int, chosen: str, seed: int) -> dict[str, Any]:
@@ -194,22 +179,20 @@ def _write(
     started = time.perf_counter()
     found = {name: fitted.predict(data) for name, data in judged.items()}
     predict_ms = (time.perf_counter() - started) * 1000 / max(1, len(test))
-    trained_on = TrainedOn(
-        job.dataset.name, job.protocol.name, job.fold.name, job.subset(job.fold.train).ids, job.streams[0].resolved.name
-    )
-    files = {}
+    files, streams = {}, {}
     for k, stream in enumerate(job.streams):
         name = "backbone.safetensors" if len(job.streams) == 1 else f"backbone-{k}.safetensors"
         r = stream.resolved
-        start = replace(trained_on, start=r.name)
+        earlier = () if r.trained_on is None else (replace(r.trained_on, earlier=()), *r.trained_on.earlier)
+        seen = (job.dataset.name, job.protocol.name, job.fold.name, job.subset(job.fold.train).ids)
         with whole_file(partial / name) as path:
-            write_tuned(path, training.net.backbones[k].state_dict(), r.backbone.arch, r.layer, r.weights, start)
+            state = training.net.backbones[k].state_dict()
+            write_tuned(path, state, r.backbone.arch, r.layer, r.weights, TrainedOn(*seen, r.name, earlier))
         files[stream.name] = name
+        spec, weights = f"{r.backbone.arch}.{TAG}:{r.layer}", str(partial / name)
+        made = extraction(spec, weights, plan=stream.plan.name, plans={}, short=stream.plan.short, precision="fp32")
+        streams[stream.name] = {"fingerprint": made.fingerprint.to_json(), "weights_file": name}
     plain = run_info(job, fitted)
-    streams = {
-        s.name: {"fingerprint": _fingerprint(s, partial / files[s.name]).to_json(), "weights_file": files[s.name]}
-        for s in job.streams
-    }
     scores = metrics(test.score, found["test"].score, found["test"].spread, kind=job.target.kind, range_=job.r_l2_range)
     flags = [
         *plain["flags"],
@@ -259,22 +242,6 @@ def _write(
     ]
     write_run(job.runs, job.key(seed), info, parts, training.progress.history, save)
     shutil.rmtree(partial)
-
-
-def _fingerprint(stream: Live, file: Path) -> Fingerprint:
-    """As `aqa extract` makes it with the weights of `file`."""
-    r = stream.resolved
-    return Fingerprint(
-        backbone=f"{r.backbone.arch}.{TAG}",
-        layer=r.layer,
-        shape=stream.shape,
-        weights=sha256(file),
-        pixels=asdict(r.pixels),
-        plan=stream.plan.name,
-        short=stream.plan.short,
-        precision="fp32",
-        extractor=r.extractor,
-    )
 
 
 def _tell(row: Mapping[str, Any], console: Console, note: Callable[[Mapping[str, Any]], None] | None) -> None:

@@ -48,12 +48,7 @@ def _fit_together(job: Job, seeds: Sequence[int], labelled: Sequence[str] | None
     """Fit `seeds` on the train samples, or on those of them whose labels are known, and write their runs."""
     test = job.subset(job.fold.test)
     whole = job.subset(job.fold.train if labelled is None else labelled)
-    train, val = whole, test if job.selects_on_test else None
-    if val is None and job.head.needs.validates and job.held_out > 0:
-        fit_ids, val_ids = holdout(train.ids, train.subject, job.held_out)
-        rows = {i: k for k, i in enumerate(train.ids)}
-        if val_ids:
-            train, val = train.take([rows[i] for i in fit_ids]), train.take([rows[i] for i in val_ids])
+    train, val = parted(job, whole, test)
     count = len(train)
     if job.head.needs.unlabelled:
         known = set(whole.ids)
@@ -82,6 +77,18 @@ def _fit_together(job: Job, seeds: Sequence[int], labelled: Sequence[str] | None
             part, data, judgements = held
             parts.append(prediction(part, data, judgements[k]))
         write_run(job.runs, job.key(seed), info, parts, rows, partial(_save, one, labelled))
+
+
+def parted(job: Job, train: FeatureSet, test: FeatureSet) -> tuple[FeatureSet, FeatureSet | None]:
+    """What to fit on and what to choose the epoch by: a part of `train`, None, or `test` where a paper did so."""
+    if job.selects_on_test:
+        return train, test
+    if job.head.needs.validates and job.held_out > 0:
+        fit_ids, val_ids = holdout(train.ids, train.subject, job.held_out)
+        rows = {i: k for k, i in enumerate(train.ids)}
+        if val_ids:
+            return train.take([rows[i] for i in fit_ids]), train.take([rows[i] for i in val_ids])
+    return train, None
 
 
 def _save(one: Fitted, labelled: Sequence[str] | None, folder: Path) -> None:

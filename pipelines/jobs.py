@@ -36,7 +36,6 @@ class Job:
     protocol: Protocol
     target: Target
     fold: Fold
-    index: int  # of the fold, within its group
     data: FeatureSet
     unjudged: tuple[str, ...]  # ids of samples with features that nobody scored, for heads that learn from those too
     range: Range
@@ -56,6 +55,11 @@ class Job:
         group = f" on {self.fold.group}" if self.fold.group else ""
         many = len(folds_of(self.protocol, self.fold.group)) > 1
         return f"{self.head.name}{group}" + (f", fold {self.fold.name}" if many else "")
+
+    @property
+    def index(self) -> int:
+        """Of the fold, within its group."""
+        return folds_of(self.protocol, self.fold.group).index(self.fold)
 
     @property
     def selects_on_test(self) -> bool:
@@ -146,9 +150,7 @@ def plan_jobs(
     made = [heads_room.make_head(name, given) for name, given in asked.items()]
     stores, dataset = _find(where, features, made)
     protocol, chosen_target = dataset.protocol(where.protocol), dataset.target(target)
-    if group is not None and group not in protocol.groups:
-        raise UnknownName(f"group of {dataset.name}", group, protocol.groups)
-    folds = [fold for fold in protocol.folds if group in (None, fold.group)]
+    folds = folds_in(dataset, protocol, group)
     ids = list(dict.fromkeys(i for fold in folds for i in (*fold.train, *fold.test)))
     usable = usable_ids(dataset, stores, ids, allow_missing)
     beyond = _unjudged(dataset, stores, chosen_target) if any(head.needs.unlabelled for head in made) else {}
@@ -177,17 +179,10 @@ def plan_jobs(
         present = [i for i in one.train if i in there]
         if not present or not there.intersection(one.test):
             raise UsageError(f"fold {one.name} has no sample with features left", file=dataset.name)
-        refuse_seen(dataset, stores, one)
+        refuse_seen(dataset, one, seen_by_stores(stores))
         range_, source = dataset.score_range(chosen_target, protocol, one.group, present)
-        index = folds_of(protocol, one.group).index(one)
         for plain in fitting:
-            head = plain
-            if protocol.name == PAPER:
-                published = heads_room.published(plain.name, dataset.name, one.group, chosen_target.name)
-                head = heads_room.make_head(plain.name, asked[plain.name], published)
-            elif _selects_on_test(head):
-                hint = "select=val, or --protocol paper, which marks its rows"
-                raise UsageError(f"{head.name} with select=test would choose its epoch by the test part", hint=hint)
+            head = head_on(plain, asked[plain.name], dataset, protocol, one, chosen_target)
             job = Job(
                 head=head,
                 asked=plain,
@@ -195,12 +190,11 @@ def plan_jobs(
                 protocol=protocol,
                 target=chosen_target,
                 fold=one,
-                index=index,
                 data=data,
                 unjudged=tuple(beyond[one.group]) if head.needs.unlabelled else (),
                 range=range_,
                 range_source=source,
-                r_l2_range=test_range(dataset, protocol, one, chosen_target) if protocol.r_l2 == "test" else range_,
+                r_l2_range=r_l2_range(dataset, protocol, one, chosen_target, range_),
                 stores=stores if head.needs.streams else [],
                 seeds=seeds if head.needs.seeded or labelled < 1 else seeds[:1],  # seeds draw the labels too
                 held_out=0.0 if protocol.name == PAPER else held_out,
@@ -219,6 +213,29 @@ def plan_jobs(
     return jobs
 
 
+def folds_in(dataset: Dataset, protocol: Protocol, group: str | None) -> list[Fold]:
+    """The folds of `group`, or all. Raises UnknownName."""
+    if group is not None and group not in protocol.groups:
+        raise UnknownName(f"group of {dataset.name}", group, protocol.groups)
+    return [fold for fold in protocol.folds if group in (None, fold.group)]
+
+
+def head_on(
+    asked: Head, texts: Mapping[str, str], dataset: Dataset, protocol: Protocol, fold: Fold, target: Target
+) -> Head:
+    """`asked`, or with `--protocol paper` what its paper set on this group, under what the user set (`texts`).
+
+    Raises UsageError where a head is to choose its epoch by the test part and no paper did.
+    """
+    if protocol.name == PAPER:
+        published = heads_room.published(asked.name, dataset.name, fold.group, target.name)
+        return heads_room.make_head(asked.name, texts, published)
+    if _selects_on_test(asked):
+        hint = "select=val, or --protocol paper, which marks its rows"
+        raise UsageError(f"{asked.name} with select=test would choose its epoch by the test part", hint=hint)
+    return asked
+
+
 def chosen_folds(dataset: Dataset, folds: Sequence[Fold], name: str | None) -> list[Fold]:
     """Those of `folds` that have the name, or all. Raises UnknownName for one that none has."""
     if name is not None and name not in {one.name for one in folds}:
@@ -226,8 +243,10 @@ def chosen_folds(dataset: Dataset, folds: Sequence[Fold], name: str | None) -> l
     return [one for one in folds if name in (None, one.name)]
 
 
-def test_range(dataset: Dataset, protocol: Protocol, fold: Fold, target: Target) -> Range:
-    """Lowest and highest test score of the fold's group."""
+def r_l2_range(dataset: Dataset, protocol: Protocol, fold: Fold, target: Target, range_: Range) -> Range:
+    """What R-l2 divides by: `range_`, or where the protocol says so, lowest and highest test score of the group."""
+    if protocol.r_l2 != "test":
+        return range_
     tested = {i for one in folds_of(protocol, fold.group) for i in one.test}
     scores = [dataset.by_id[i].targets[target.name] for i in tested]
     return min(scores), max(scores)
@@ -296,15 +315,19 @@ def _settings_of(names: Sequence[str], settings: Sequence[str], console: Console
     return given
 
 
-def refuse_seen(dataset: Dataset, stores: Sequence[FeatureStore], fold: Fold) -> None:
-    """Raises SplitError where a network was trained on the scores of samples that `fold` tests on."""
-    for store in stores:
-        seen = store.provenance.get("trained_on")
-        if seen is None or seen["dataset"] != dataset.name:
-            continue
-        shared = sorted(set(seen["ids"]).intersection(fold.test))
+def seen_by_stores(stores: Sequence[FeatureStore]) -> dict[str, Mapping[str, Any]]:
+    """Store -> what its network was fine-tuned on, of those that were (`extract/backbones/tuned.py`)."""
+    return {store.name: seen for store in stores if (seen := store.provenance.get("trained_on")) is not None}
+
+
+def refuse_seen(dataset: Dataset, fold: Fold, trained_on: Mapping[str, Mapping[str, Any]]) -> None:
+    """Raises SplitError where a network was trained on the scores of samples that `fold` tests on. `trained_on`: what
+    it makes -> the samples."""
+    every = [(name, one) for name, seen in trained_on.items() for one in (seen, *seen.get("earlier", ()))]
+    for name, seen in every:
+        shared = sorted(set(seen["ids"]).intersection(fold.test)) if seen["dataset"] == dataset.name else []
         if shared:
-            what = f"the backbone of {store.name} was trained on {len(shared)} test samples of fold {fold.name}"
+            what = f"the backbone of {name} was trained on {len(shared)} test samples of fold {fold.name}"
             hint = f"take the network that was trained on this fold ({seen['protocol']}, fold {seen['fold']} it is)"
             raise SplitError(f"{what}: {', '.join(shared[:5])}{'...' * (len(shared) > 5)}", hint=hint)
 

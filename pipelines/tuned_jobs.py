@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .. import catalog
 from .. import heads as heads_room
-from ..catalog.base import PAPER, Dataset, Fold
-from ..errors import UnknownName, UnmetNeeds, UsageError
+from ..cache.stores import select_store
+from ..catalog.base import PAPER, Dataset
+from ..errors import UnmetNeeds, UsageError
 from ..extract.backbones import parse, resolve
 from ..extract.backbones.hub import TORCHVISION
 from ..extract.plan import parse_plan
@@ -19,13 +20,21 @@ from ..finetune.promised import with_promises
 from ..finetune.recipe import Recipe
 from ..heads.torch_head import TorchHead
 from .extraction import read_media_set, render_embedded
-from .feature_set import feature_set, read_streams
+from .feature_set import feature_set, read_streams, usable_ids
 from .finetuning import Began, TunedJob
-from .jobs import chosen_folds, folds_of, set_flags, store_flags, test_range
+from .jobs import (
+    chosen_folds,
+    folds_in,
+    head_on,
+    r_l2_range,
+    refuse_seen,
+    seen_by_stores,
+    set_flags,
+    store_flags,
+)
 from .settings import Place
 
 if TYPE_CHECKING:
-    from ..cache.store import FeatureStore
     from .console import Console
 
 
@@ -59,23 +68,25 @@ def plan_tuned_jobs(
     start_seed = seeds[0] if start_seed is None else start_seed
     streams = _streams(recipe, weights, short, dataset, start_seed, console)
     protocol, chosen = dataset.protocol(where.protocol), dataset.target(target)
-    folds = _folds(dataset, protocol.folds, group, fold)
+    folds = chosen_folds(dataset, folds_in(dataset, protocol, group), fold)
     ids = list(dict.fromkeys(i for one in folds for i in (*one.train, *one.test)))
-    stores = _stores(where, recipe, ids)
-    data = with_promises(feature_set(dataset, read_streams(stores, ids), ids, chosen, (0.0, 1.0)), streams)
-    asked = _head(recipe, None)
-    lacks = heads_room.unmet(asked, data)
+    stores = [select_store(where.cache, where.dataset, name) for name in recipe.features]
+    usable_ids(dataset, stores, ids, allow_missing=False)  # raises StoreError for samples without the cached streams
+    seen = seen_by_stores(stores)
+    seen |= {s.name: asdict(s.resolved.trained_on) for s in streams if s.resolved.trained_on is not None}
+    data = feature_set(dataset, read_streams(stores, ids), ids, chosen, (0.0, 1.0))
+    asked = heads_room.make_head(recipe.head, recipe.texts)
+    lacks = heads_room.unmet(asked, with_promises(data, streams))
     if lacks:
         raise UnmetNeeds(f"{asked.name} cannot be fitted: {'; '.join(lacks)}")
     flags = (*set_flags(dataset, protocol), *store_flags(dataset, stores))
     jobs = []
     for one in folds:
-        head = asked
-        if protocol.name == PAPER:
-            head = _head(recipe, heads_room.published(asked.name, dataset.name, one.group, chosen.name))
-        elif asked.select == "test":
-            hint = "select=val, or --protocol paper, which marks its rows"
-            raise UsageError(f"{head.name} with select=test would choose its epoch by the test part", hint=hint)
+        refuse_seen(dataset, one, seen)
+        head = head_on(asked, recipe.texts, dataset, protocol, one, chosen)
+        if not isinstance(head, TorchHead):
+            hint = "extract features and fit it on them (aqa extract, aqa fit)"
+            raise UsageError(f"{head.name} is not trained by gradients", hint=hint)
         range_, source = dataset.score_range(chosen, protocol, one.group, one.train)
         jobs.append(
             TunedJob(
@@ -85,12 +96,11 @@ def plan_tuned_jobs(
                 protocol=protocol,
                 target=chosen,
                 fold=one,
-                index=folds_of(protocol, one.group).index(one),
                 data=data,
                 unjudged=(),
                 range=range_,
                 range_source=source,
-                r_l2_range=test_range(dataset, protocol, one, chosen) if protocol.r_l2 == "test" else range_,
+                r_l2_range=r_l2_range(dataset, protocol, one, chosen, range_),
                 stores=stores,
                 seeds=seeds,
                 held_out=0.0 if protocol.name == PAPER else held_out,
@@ -137,31 +147,3 @@ def _fixed(plan: str, console: Console) -> str:
         return plan
     console.say(f"{plan} has as many clips as a video is long: {WHOLE} is taken instead (--plan)")
     return WHOLE
-
-
-def _folds(dataset: Dataset, folds: Sequence[Fold], group: str | None, fold: str | None) -> list[Fold]:
-    groups = tuple(dict.fromkeys(one.group for one in folds))
-    if group is not None and group not in groups:
-        raise UnknownName(f"group of {dataset.name}", group, groups)
-    chosen = [one for one in folds if group in (None, one.group)]
-    return chosen_folds(dataset, chosen, fold)
-
-
-def _stores(where: Place, recipe: Recipe, ids: Sequence[str]) -> list[FeatureStore]:
-    """The cached streams beside those that are trained. Raises StoreError for samples without."""
-    from ..cache.stores import select_store
-    from .feature_set import usable_ids
-
-    stores = [select_store(where.cache, where.dataset, name) for name in recipe.features]
-    for store in stores:
-        usable_ids(store.dataset, [store], ids, allow_missing=False)
-    return stores
-
-
-def _head(recipe: Recipe, published: dict[str, Any] | None) -> TorchHead:
-    """Raises UsageError for a head that is not trained by gradients."""
-    head: Any = heads_room.make_head(recipe.head, recipe.texts, published)
-    if not isinstance(head, TorchHead):
-        hint = "extract features and fit it on them (aqa extract, aqa fit)"
-        raise UsageError(f"{recipe.head} is not trained by gradients", hint=hint)
-    return head

@@ -22,13 +22,15 @@ TAG = "tuned"
 
 @dataclass(frozen=True)
 class TrainedOn:
-    """`ids`: samples of `dataset` whose scores the weights have seen; `start`: what these were, "c3d.sports1m"."""
+    """`ids`: samples of `dataset` whose scores the weights have seen; `start`: what these were, "c3d.sports1m";
+    `earlier`: what those had been fine-tuned on before, none of which has any `earlier` itself."""
 
     dataset: str
     protocol: str
     fold: str
     ids: tuple[str, ...]
     start: str
+    earlier: tuple[TrainedOn, ...] = ()
 
     def __str__(self) -> str:
         return f"{len(self.ids)} train samples of {self.dataset} (protocol {self.protocol}, fold {self.fold})"
@@ -67,9 +69,14 @@ def read_tuned(path: Path, arch: str) -> tuple[Weights, TrainedOn] | None:
         said = json.loads(text)
         tuples: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in said["pixels"].items()}
         weights = Weights(TAG, Pixels(**tuples), keys=("own",), licence=said["licence"], source="aqa finetune")
-        seen = TrainedOn(**{**said["trained_on"], "ids": tuple(said["trained_on"]["ids"])})
+        seen = _trained_on(said["trained_on"])
     except (ValueError, KeyError, TypeError) as error:
         raise WeightsError(f"the note in the file is damaged: {error}", file=path, hint="fine-tune again") from error
     if said["arch"] != arch:
         raise WeightsError(f"these are weights of {said['arch']}, not of {arch}", file=path)
     return weights, seen
+
+
+def _trained_on(said: Mapping[str, Any]) -> TrainedOn:
+    earlier = tuple(_trained_on(one) for one in said.get("earlier", ()))
+    return TrainedOn(**{**said, "ids": tuple(said["ids"]), "earlier": earlier})

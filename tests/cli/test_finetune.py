@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import av
 import numpy as np
 import pytest
 from safetensors import safe_open
@@ -31,7 +30,7 @@ def finished(command: Sequence[str], folder: Path, **options: Any) -> subprocess
     return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False, **options)
 
 
-def test_a_run_its_weights_and_a_prediction(own_videos: Path, aqa, value, tmp_path: Path):
+def test_a_run_its_weights_and_a_prediction(own_videos: Path, aqa, value, film, tmp_path: Path):
     command = words(
         own_videos, "--set", "epochs=3", "--flip", "0.5", "--crop", "random", "--shift", "-1", "1", "--json"
     )
@@ -60,7 +59,7 @@ def test_a_run_its_weights_and_a_prediction(own_videos: Path, aqa, value, tmp_pa
 
     assert 0 <= judged[0]["farther_than"] <= 100
     noise = tmp_path / "noise.mp4"
-    write_noise(noise)
+    film(noise, np.random.default_rng(0).integers(0, 255, (20, 48, 64, 3), dtype=np.uint8))
     strange = aqa("predict", noise, "--run", row["run_id"], "--json")
     assert value(strange)[0]["farther_than"] == 100
     assert "doubt the score" in strange.stderr
@@ -77,17 +76,6 @@ def test_a_run_its_weights_and_a_prediction(own_videos: Path, aqa, value, tmp_pa
         note = json.loads(file.metadata()["aqa.backbone"])
     assert note["trained_on"]["ids"] == [f"v{k:02d}" for k in range(10)]
     assert str(own_videos) not in json.dumps(note)
-
-
-def write_noise(path: Path) -> None:
-    draw = np.random.default_rng(0)
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("mpeg4", rate=25)
-        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
-        for _ in range(20):
-            picture = draw.integers(0, 255, (48, 64, 3), dtype=np.uint8)
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
-        container.mux(stream.encode(None))
 
 
 def test_exemplars_are_named_with_their_scores(own_videos: Path, aqa, value):
@@ -216,9 +204,17 @@ def test_features_that_have_seen_the_test_samples_are_refused(own_videos: Path, 
     weights = Path(row["run"]) / "backbone.safetensors"
     extract = ("extract", "csv", "--root", other, "--cache", "turned-cache", "--workers", "0", "--plan", "2x8@16")
     assert aqa(*extract, "--backbone", "c3d_small", "--weights", weights).exit_code == 0
-    result = aqa("fit", "csv", "--cache", "turned-cache", "--head", "ridge")
-    assert result.exit_code == 3
-    assert "was trained on 10 test samples" in result.stderr
+    fit = ("fit", "csv", "--cache", "turned-cache", "--head", "ridge")
+    go_on = words(other, "--weights", weights, "--set", "epochs=1")
+    beside = words(other, "--cache", "turned-cache", "--features", "c3d_small", "--set", "epochs=1")
+    for command in (fit, go_on, beside):
+        result = aqa(*command)
+        assert result.exit_code == 3, command
+        assert "was trained on 10 test samples" in result.stderr, command
+    (row,) = value(aqa(*words(own_videos, "--weights", weights, "--set", "epochs=1", "--json")))
+    with safe_open(Path(row["run"]) / "backbone.safetensors", framework="pt") as file:
+        (before,) = json.loads(file.metadata()["aqa.backbone"])["trained_on"]["earlier"]
+    assert before["start"] == "c3d_small.random"
 
 
 def test_several_seeds_judge_with_their_own_networks(own_videos: Path, aqa, value):
