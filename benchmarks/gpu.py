@@ -1,9 +1,10 @@
 """What needs a GPU to be known: `make gpu` runs it, and the files that it writes belong into the repository.
 
-Equality of features and poses on the CPU and on the GPU, then the benchmarks of extraction, poses, heads and `gcn` on
-the GPU. For equality networks have the weights that torchvision publishes, which are downloaded, and see the first
-frames of the real clips in $AQA_SHARED/data/clips, where these can be had; else random weights and made videos. Exits
-with 1 when features differ by more than the tolerance or clips cannot be read, and with 2 where torch sees no GPU.
+Equality of features and poses on the CPU and on the GPU, then the benchmarks of extraction, poses, heads, `gcn` and
+fine-tuning on the GPU. For equality networks have the weights that torchvision publishes, which are downloaded, and
+see the first frames of the real clips in $AQA_SHARED/data/clips, where these can be had; else random weights and made
+videos. Exits with 1 when features differ by more than the tolerance or clips cannot be read, and with 2 where torch
+sees no GPU.
 
     python benchmarks/gpu.py [--quick [--device cpu]]
 
@@ -148,7 +149,8 @@ def main() -> int:
     for arch in ("c3d",) if quick else ("c3d", "i3d"):
         run("extract", f"extract-{arch}", where, "--backbone", f"{arch}.random", "--count", 2 if quick else 400)
     run("heads", "heads", where, *(["--quick", "--heads", "dae"] if quick else ["--sweep"]))
-    run("gcn", "gcn", where, *(["--quick"] if quick else []))
+    for room in ("gcn", "finetune"):
+        run(room, room, where, *(["--quick"] if quick else []))
     return int(not (alike and posed))
 
 

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-BENCHMARKS = ("cli", "cache", "heads", "gcn", "leaderboard", "extract")
+BENCHMARKS = ("cli", "cache", "heads", "gcn", "leaderboard", "finetune", "extract")
 
 if __name__ == "__main__":
     for name in BENCHMARKS:

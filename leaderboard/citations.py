@@ -68,7 +68,7 @@ def names_in(runs: Iterable[Run]) -> list[Name]:
         dataset = run.info["dataset"]
         found |= {("data set", dataset): None, ("head", run.info["head"]): None}
         for stream, store in run.info.get("streams", {}).items():
-            backbone = store["fingerprint"]["backbone"]
+            backbone = store.get("start", store["fingerprint"]["backbone"])  # of weights that `aqa finetune` left
             names = [("imported features", f"{stream} of {dataset}")] if backbone == IMPORT else names_of(backbone)
             found |= dict.fromkeys(names)
     return list(found)

@@ -10,7 +10,7 @@ import typer
 from .catalog import ReaderOptions, ReleasedFrames
 from .console import Console
 from .settings import place
-from .verb import Cache, ConfigFile, DatasetName, Device, Json, ProtocolName, Quiet, Root, Runs
+from .verb import Cache, ConfigFile, DatasetName, Device, Json, Labelled, ProtocolName, Quiet, Root, Runs
 
 
 def finetune(
@@ -64,6 +64,7 @@ def finetune(
     held_out: Annotated[
         float | None, typer.Option("--held-out", min=0.0, max=0.5, help="Part of train that selects the epoch [.15].")
     ] = None,
+    labelled: Labelled = None,
     batch: Annotated[
         str | None,
         typer.Option("--batch", help="Samples at once on a device: a number, `all` of an update [all], or `auto`."),
@@ -106,7 +107,7 @@ def finetune(
     run = None if config is None else read_config(config, tuned=True)
     ours, had = (None, {}) if run is None or config is None else tuned_config(run, config)
     said = {"dataset": dataset, "protocol": protocol, "target": target, "group": group, "fold": fold}
-    known = once_more(run, {**said, "held_out": held_out, "seeds": seed}, [0])
+    known = once_more(run, {**said, "held_out": held_out, "labelled": labelled, "seeds": seed}, [0])
     where = place(known.pop("dataset"), root=root, cache=cache, runs=runs, protocol=known.pop("protocol"))
     as_then = run is not None and not (weights or backbone or recipe)
     asked = asked_recipe(

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from ..catalog.base import Media
 from ..errors import DataError, MissingExtra
@@ -27,7 +29,7 @@ from ..leaderboard.labels import label_metrics
 from ..leaderboard.metrics import metrics
 from ..leaderboard.runs import Run, RunKey, read_run, write_run
 from .console import Console
-from .fitting import labels_of, parted, prediction, run_info
+from .fitting import labels_of, labels_of_seed, parts_of, prediction, run_info, save_labelled
 from .jobs import Job
 from .streams import RANDOM_FLAG
 from .streams import prepare as extraction
@@ -68,6 +70,10 @@ class TunedJob(Job):
             raise DataError(f"{self.dataset.name}: no videos or frame folders were found beside the labels", hint=hint)
         return found
 
+    def present(self, ids: Sequence[str]) -> list[str]:
+        """Those of `ids` that have media."""
+        return [i for i in super().present(ids) if i in self.media]
+
     def key(self, seed: int) -> RunKey:
         """The run of one seed: what it was asked for and what it began with make its name."""
         plain = super().key(seed)
@@ -97,7 +103,10 @@ def tune_job(
         run = read_run(folder)
         return run, dict(run.info["fitted"].get("failed", {}))
     partial = folder.with_name(f"{folder.name}.partial")
-    train, val, test = _parts(job)
+    labelled = None if job.labelled == 1 else labels_of_seed(job, seed)
+    if labelled is not None:
+        job = job.with_labels_of(labelled)
+    whole, train, _, val, test = parts_of(job, labelled)
     digest = job.key(seed).run_id
     note = events(partial) if tensorboard and machine.among.first else None
     updates = len(train) * job.head.epochs // max(1, job.head.batch)
@@ -133,17 +142,9 @@ def tune_job(
     failed = {**training.progress.failed, **{i: str(e) for _, bad in judged.values() for i, e in bad.items()}}
     if training.among.first:
         parts = {name: data for name, (data, _) in judged.items()}
-        _write(job, training, fitted, found, parts, failed, partial)
+        _write(job, training, fitted, found, parts, failed, partial, whole.ids)
     training.among.wait()
     return read_run(folder), failed
-
-
-def _parts(job: TunedJob) -> tuple[FeatureSet, FeatureSet | None, FeatureSet]:
-    """Train, what is held out of it, and test; samples without media are left out."""
-    there = job.media
-    train = job.subset([i for i in job.fold.train if i in there])
-    test = job.subset([i for i in job.fold.test if i in there])
-    return *parted(job, train, test), test
 
 
 def _fit_info(training: Training, epoch: int, chosen: str, seed: int) -> dict[str, Any]:
@@ -172,10 +173,12 @@ def _write(
     judged: Mapping[str, FeatureSet],
     failed: Mapping[str, str],
     partial: Path,
+    scored: Sequence[str],
 ) -> None:
-    """`train`, `judged`: with the features of the network that is kept."""
+    """`train`, `judged`: with the features of the network that is kept. `scored`: the train samples whose scores were
+    used."""
     seed = int(fitted.info["seed"])
-    test = judged["test"]
+    test, labelled = judged["test"], int(np.isfinite(train.score).sum())
     started = time.perf_counter()
     found = {name: fitted.predict(data) for name, data in judged.items()}
     predict_ms = (time.perf_counter() - started) * 1000 / max(1, len(test))
@@ -184,14 +187,18 @@ def _write(
         name = "backbone.safetensors" if len(job.streams) == 1 else f"backbone-{k}.safetensors"
         r = stream.resolved
         earlier = () if r.trained_on is None else (replace(r.trained_on, earlier=()), *r.trained_on.earlier)
-        seen = (job.dataset.name, job.protocol.name, job.fold.name, job.subset(job.fold.train).ids)
+        seen = (job.dataset.name, job.protocol.name, job.fold.name, tuple(scored))
         with whole_file(partial / name) as path:
             state = training.net.backbones[k].state_dict()
             write_tuned(path, state, r.backbone.arch, r.layer, r.weights, TrainedOn(*seen, r.name, earlier))
         files[stream.name] = name
         spec, weights = f"{r.backbone.arch}.{TAG}:{r.layer}", str(partial / name)
         made = extraction(spec, weights, plan=stream.plan.name, plans={}, short=stream.plan.short, precision="fp32")
-        streams[stream.name] = {"fingerprint": made.fingerprint.to_json(), "weights_file": name}
+        streams[stream.name] = {
+            "fingerprint": made.fingerprint.to_json(),
+            "weights_file": name,
+            "start": earlier[-1].start if earlier else r.name,
+        }
     plain = run_info(job, fitted)
     scores = metrics(test.score, found["test"].score, found["test"].spread, kind=job.target.kind, range_=job.r_l2_range)
     flags = [
@@ -207,7 +214,12 @@ def _write(
         "flags": list(dict.fromkeys(flags)),
         "streams": {**streams, **plain["streams"]},
         "metrics": {**scores, **label_metrics(labels_of(test, found["test"]))},
-        "samples": {"train": len(train), "unlabelled": 0, "val": len(judged.get("val", ())), "test": len(test)},
+        "samples": {
+            "train": labelled,
+            "unlabelled": len(train) - labelled,
+            "val": len(judged.get("val", ())),
+            "test": len(test),
+        },
         "fit_seconds": fitted.info["seconds"],
         "predict_ms": predict_ms,
         "finetune": {
@@ -225,6 +237,8 @@ def _write(
 
     def save(folder: Path) -> None:
         fitted.save(folder)
+        if job.labelled < 1:
+            save_labelled(scored, folder)
         if near is not None:
             near.save(folder)
         for name in files.values():

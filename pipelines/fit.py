@@ -10,7 +10,7 @@ import typer
 
 from .console import Console
 from .settings import place
-from .verb import Cache, ConfigFile, DatasetName, Device, Json, ProtocolName, Quiet, Runs
+from .verb import Cache, ConfigFile, DatasetName, Device, Json, Labelled, ProtocolName, Quiet, Runs
 
 
 def fit(
@@ -39,12 +39,7 @@ def fit(
             "--held-out", min=0.0, max=0.5, help="Part of train that selects the epoch and makes the intervals [.15]."
         ),
     ] = None,
-    labelled: Annotated[
-        float | None,
-        typer.Option(
-            "--labelled", help="Share of train whose labels are used, drawn anew by every seed: 0.1, 0.4, ... [1]."
-        ),
-    ] = None,
+    labelled: Labelled = None,
     allow_missing: Annotated[bool, typer.Option("--allow-missing", help="Leave out samples without features.")] = False,
     gdlt_split: Annotated[
         bool, typer.Option("--gdlt-split", help="Fis-V as GDLT reads it (= --protocol gdlt).")
@@ -73,8 +68,6 @@ def fit(
     from .jobs import Job, plan_jobs
     from .repeat import config_words, features_of, lacked_samples, once_more, read_config
 
-    if labelled is not None and not 0 < labelled <= 1:
-        raise UsageError(f"--labelled {labelled:g} is no share of the train samples", hint="above 0, at most 1")
     run = None if config is None else read_config(config, tuned=False)
     said = {"dataset": dataset, "protocol": "gdlt" if gdlt_split else protocol, "target": target, "group": group}
     said |= {"fold": fold, "held_out": held_out, "labelled": labelled}

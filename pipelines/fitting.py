@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -37,24 +37,14 @@ def _fit_and_write(job: Job, seeds: Sequence[int]) -> None:
     if job.labelled == 1:
         _fit_together(job, seeds, None)
         return
-    there = set(job.data.ids)
-    train = [i for i in job.fold.train if i in there]
     for seed in seeds:  # each has labels of its own
-        ids = label_subset(train, job.labelled, seed=seed)
+        ids = labels_of_seed(job, seed)
         _fit_together(job.with_labels_of(ids), [seed], ids)
 
 
 def _fit_together(job: Job, seeds: Sequence[int], labelled: Sequence[str] | None) -> None:
     """Fit `seeds` on the train samples, or on those of them whose labels are known, and write their runs."""
-    test = job.subset(job.fold.test)
-    whole = job.subset(job.fold.train if labelled is None else labelled)
-    train, val = parted(job, whole, test)
-    count = len(train)
-    if job.head.needs.unlabelled:
-        known = set(whole.ids)
-        others = [*(i for i in job.fold.train if i not in known), *job.unjudged]
-        train = job.subset([*train.ids, *others]) if others else train
-        train = train.without_labels(np.arange(len(train)) >= count)
+    whole, train, count, val, test = parts_of(job, labelled)
     history: list[Mapping[str, Any]] = []
     started = time.perf_counter()
     fitted = heads_room.fit_head(job.head, train, val, seeds=seeds, device=job.device, log=history.append)
@@ -79,21 +69,48 @@ def _fit_together(job: Job, seeds: Sequence[int], labelled: Sequence[str] | None
         write_run(job.runs, job.key(seed), info, parts, rows, partial(_save, one, labelled))
 
 
-def parted(job: Job, train: FeatureSet, test: FeatureSet) -> tuple[FeatureSet, FeatureSet | None]:
-    """What to fit on and what to choose the epoch by: a part of `train`, None, or `test` where a paper did so."""
-    if job.selects_on_test:
-        return train, test
-    if job.head.needs.validates and job.held_out > 0:
+class Parts(NamedTuple):
+    """Of a fold. `whole`: the train samples whose labels may be used; `train`: what is fitted on, first `labelled` of
+    these and then samples without labels; `val` chooses the epoch."""
+
+    whole: FeatureSet
+    train: FeatureSet
+    labelled: int
+    val: FeatureSet | None
+    test: FeatureSet
+
+
+def labels_of_seed(job: Job, seed: int) -> tuple[str, ...]:
+    """The train samples whose labels a seed draws."""
+    return label_subset(job.present(job.fold.train), job.labelled, seed=seed)
+
+
+def parts_of(job: Job, labelled: Sequence[str] | None) -> Parts:
+    """`labelled`: the train samples whose labels may be used, None: all."""
+    test = job.subset(job.fold.test)
+    whole = job.subset(job.fold.train if labelled is None else labelled)
+    train, val = whole, test if job.selects_on_test else None
+    if val is None and job.head.needs.validates and job.held_out > 0:
         fit_ids, val_ids = holdout(train.ids, train.subject, job.held_out)
         rows = {i: k for k, i in enumerate(train.ids)}
         if val_ids:
-            return train.take([rows[i] for i in fit_ids]), train.take([rows[i] for i in val_ids])
-    return train, None
+            train, val = train.take([rows[i] for i in fit_ids]), train.take([rows[i] for i in val_ids])
+    count = len(train)
+    if job.head.needs.unlabelled:
+        known = set(whole.ids)
+        others = [*(i for i in job.fold.train if i not in known), *job.unjudged]
+        train = job.subset([*train.ids, *others]) if others else train
+        train = train.without_labels(np.arange(len(train)) >= count)
+    return Parts(whole, train, count, val, test)
 
 
 def _save(one: Fitted, labelled: Sequence[str] | None, folder: Path) -> None:
-    """The head, and the ids whose labels it and its held-out part had, where that was not all of train."""
     one.save(folder)
+    save_labelled(labelled, folder)
+
+
+def save_labelled(labelled: Sequence[str] | None, folder: Path) -> None:
+    """The ids whose labels a head and its held-out part had, where that was not all of train."""
     if labelled is not None:
         (folder / "labelled.txt").write_text("".join(f"{i}\n" for i in labelled), encoding="utf-8")
 
@@ -148,6 +165,7 @@ def run_info(job: Job, one: Fitted) -> dict[str, Any]:
             name: {
                 "fingerprint": store.fingerprint.to_json(),
                 "weights_file": store.provenance.get("weights_file"),
+                **_start(store.provenance.get("trained_on")),
             }
             for name, store in by_stream(job.stores).items()
         },
@@ -155,6 +173,11 @@ def run_info(job: Job, one: Fitted) -> dict[str, Any]:
         "device": job.device,
         "versions": versions(),
     }
+
+
+def _start(trained_on: Mapping[str, Any] | None) -> dict[str, str]:
+    """The weights with which it all began, of a network that was fine-tuned, perhaps several times."""
+    return {} if trained_on is None else {"start": [trained_on, *trained_on.get("earlier", ())][-1]["start"]}
 
 
 def run_row(info: Mapping[str, Any], folder: Path) -> dict[str, Any]:

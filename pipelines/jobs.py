@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from .. import heads as heads_room
 from ..catalog.base import PAPER, Dataset, Fold, Protocol, Range, Target
@@ -66,13 +66,20 @@ class Job:
         """Whether the head is to choose its epoch by the test part, as papers did."""
         return _selects_on_test(self.head)
 
+    def present(self, ids: Sequence[str]) -> list[str]:
+        """Those of `ids` that have features."""
+        return [i for i in ids if i in self._rows]
+
     def subset(self, ids: Sequence[str]) -> FeatureSet:
         """Those of `ids` that have features, in that order, with the fold's range and the streams the head takes."""
-        rows = {i: k for k, i in enumerate(self.data.ids)}
         part = self.data if self.head.needs.streams else replace(self.data, streams={})
-        return replace(part.take([rows[i] for i in ids if i in rows]), range=self.range)
+        return replace(part.take([self._rows[i] for i in self.present(ids)]), range=self.range)
 
-    def with_labels_of(self, ids: Sequence[str]) -> Job:
+    @cached_property
+    def _rows(self) -> dict[str, int]:
+        return {i: k for k, i in enumerate(self.data.ids)}
+
+    def with_labels_of(self, ids: Sequence[str]) -> Self:
         """The same where only the labels of `ids` are known: a range that is taken from train is taken from them."""
         if self.range_source != "train":
             return self
@@ -146,6 +153,7 @@ def plan_jobs(
 
     Raises UsageError and its kin for what is wrong with the command, StoreError for missing features.
     """
+    check_share(labelled)
     asked = _settings_of(heads, settings, console)
     made = [heads_room.make_head(name, given) for name, given in asked.items()]
     stores, dataset = _find(where, features, made)
@@ -211,6 +219,12 @@ def plan_jobs(
             f"{name} learns from out-of-fold judgements inside train, which cannot be trusted here: {what}{hint}"
         )
     return jobs
+
+
+def check_share(labelled: float) -> None:
+    """Raises UsageError for what is no share of the labels."""
+    if not 0 < labelled <= 1:
+        raise UsageError(f"--labelled {labelled:g} is no share of the train samples", hint="above 0, at most 1")
 
 
 def folds_in(dataset: Dataset, protocol: Protocol, group: str | None) -> list[Fold]:

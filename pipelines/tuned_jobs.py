@@ -23,6 +23,7 @@ from .extraction import read_media_set, render_embedded
 from .feature_set import feature_set, read_streams, usable_ids
 from .finetuning import Began, TunedJob
 from .jobs import (
+    check_share,
     chosen_folds,
     folds_in,
     head_on,
@@ -53,6 +54,7 @@ def plan_tuned_jobs(
     seeds: Sequence[int],
     start_seed: int | None = None,
     held_out: float,
+    labelled: float,
     released_frames: bool,
     options: Sequence[str] | None,
     device: str,
@@ -62,6 +64,7 @@ def plan_tuned_jobs(
 
     Raises UsageError and its kin for what is wrong with the command, DataError for a set without media.
     """
+    check_share(labelled)
     dataset = read_media_set(where, released_frames, options, console)
     if where.dataset in catalog.EMBEDDED:
         render_embedded(dataset, where.root, console)
@@ -104,7 +107,7 @@ def plan_tuned_jobs(
                 stores=stores,
                 seeds=seeds,
                 held_out=0.0 if protocol.name == PAPER else held_out,
-                labelled=1.0,
+                labelled=labelled,
                 device=device,
                 runs=where.runs,
                 flags=(*flags, *(["selected-on-test"] if head.select == "test" else [])),

@@ -75,6 +75,11 @@ def tune_all(
     Raises Terminated or KeyboardInterrupt after a checkpoint, when the process is told to stop.
     """
     rows, failed = [], {}
+    if machine.among.count > 1 and any(job.recipe.norms == "train" for job in jobs):
+        console.warn(
+            "norms = train: every process normalises its own part of a batch, and the statistics of the first are "
+            "kept, so the numbers depend on how many processes there are"
+        )
     with _told() as told:
         for job in jobs:
             for seed in job.seeds:

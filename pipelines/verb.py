@@ -34,6 +34,10 @@ ConfigFile = Annotated[
     Path | None,
     typer.Option("--config", help="run.json of a run to be made again; what is said beside it wins."),
 ]
+Labelled = Annotated[
+    float | None,
+    typer.Option("--labelled", help="Share of train whose labels are used, drawn anew by every seed, as .4 [1]."),
+]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1 or mps.")]
 
 

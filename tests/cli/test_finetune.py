@@ -72,6 +72,7 @@ def test_a_run_its_weights_and_a_prediction(own_videos: Path, aqa, value, film, 
     fitted = value(aqa("fit", "csv", "--head", "ridge", "--seeds", 1, "--json"))
     flags = json.loads((Path(fitted[0]["run"]) / "run.json").read_text())["flags"]
     assert "fine-tuned-on-train" in flags
+    assert value(aqa("cite", "csv", "--json"))["unknown"] == ["data set csv"]  # what the weights began with is cited
     with safe_open(weights, framework="pt") as file:
         note = json.loads(file.metadata()["aqa.backbone"])
     assert note["trained_on"]["ids"] == [f"v{k:02d}" for k in range(10)]

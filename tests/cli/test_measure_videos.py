@@ -15,7 +15,7 @@ RANDOM = ("--backbone", "pose.random")
 
 
 @pytest.fixture
-def film(own_videos: Path) -> Path:
+def clip(own_videos: Path) -> Path:
     """20 frames of 64x48."""
     return own_videos / "clip 3.mp4"
 
@@ -26,9 +26,9 @@ def nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(keypoint_rcnn, "CANDIDATE", 0.9)
 
 
-def test_a_video_is_measured_as_its_extracted_pose_is(aqa, value, film: Path):
+def test_a_video_is_measured_as_its_extracted_pose_is(aqa, value, clip: Path):
     said = ("--start", 2, "--end", 6, "--take-off", 2, "--entry", 5, "--kind", "403B", "--draw", "x.png", "--json")
-    done = aqa("measure", film, *RANDOM, "--person", "largest", *said)
+    done = aqa("measure", clip, *RANDOM, "--person", "largest", *said)
     video = value(done)
     assert "the weights are random numbers" in done.stderr
     assert "looking for persons in 4 frames of" in done.stderr
@@ -41,7 +41,7 @@ def test_a_video_is_measured_as_its_extracted_pose_is(aqa, value, film: Path):
     with Image.open("x.png", formats=["PNG"]) as picture:
         assert picture.width > 1000
 
-    rows = ("id,media,score,start_frame,end_frame", f"one,{film},,2,6")
+    rows = ("id,media,score,start_frame,end_frame", f"one,{clip},,2,6")
     Path("samples.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
     words = ("extract", "csv", "--root", ".", "--cache", "cache", *RANDOM, "--person", "largest", "--workers", 0)
     done = aqa(*words)
@@ -55,8 +55,8 @@ def test_a_video_is_measured_as_its_extracted_pose_is(aqa, value, film: Path):
     ]
 
 
-def test_nobody_in_a_video_and_in_a_folder_of_one_frame(aqa, value, film: Path, nobody: None):
-    done = aqa("measure", film, *RANDOM, "--end", 3, "--draw", "x.png")
+def test_nobody_in_a_video_and_in_a_folder_of_one_frame(aqa, value, clip: Path, nobody: None):
+    done = aqa("measure", clip, *RANDOM, "--end", 3, "--draw", "x.png")
     assert done.exit_code == 0
     assert "found by pose.random, tracked; nobody is seen in any of 3 frames" in done.stdout
     with Image.open("x.png", formats=["PNG"]) as picture:
@@ -68,8 +68,8 @@ def test_nobody_in_a_video_and_in_a_folder_of_one_frame(aqa, value, film: Path, 
     assert (said["frames"], said["without"], said["found"]["without"], said["found"]["persons"]) == (1, 1, 1, 0)
 
 
-def test_nobody_in_an_extracted_video_is_recorded(aqa, value, film: Path, nobody: None):
-    Path("samples.csv").write_text(f"id,media,score,end_frame\nempty,{film},,3\nsingle,{film},,1\n", encoding="utf-8")
+def test_nobody_in_an_extracted_video_is_recorded(aqa, value, clip: Path, nobody: None):
+    Path("samples.csv").write_text(f"id,media,score,end_frame\nempty,{clip},,3\nsingle,{clip},,1\n", encoding="utf-8")
     words = ("extract", "csv", "--root", ".", "--cache", "cache", *RANDOM, "--workers", 0)
     done = aqa(*words)
     assert done.exit_code == 0, done.stderr
@@ -102,7 +102,7 @@ def test_nobody_in_an_extracted_video_is_recorded(aqa, value, film: Path, nobody
     ],
 )
 def test_what_a_video_cannot_be_measured_by(
-    aqa, film: Path, monkeypatch: pytest.MonkeyPatch, words: tuple, code: int, said: str
+    aqa, clip: Path, monkeypatch: pytest.MonkeyPatch, words: tuple, code: int, said: str
 ):
     import torch
 
@@ -111,7 +111,7 @@ def test_what_a_video_cannot_be_measured_by(
 
     monkeypatch.setattr(torch.hub, "download_url_to_file", offline)
     monkeypatch.setattr(torch.hub, "get_dir", lambda: "hub")
-    done = aqa("measure", film, *words)
+    done = aqa("measure", clip, *words)
     assert (done.exit_code, done.stdout) == (code, "")
     assert said in done.stderr
 

@@ -160,6 +160,7 @@ def test_folds_made_here_are_one_row_and_streams_are_fused(aqa, value, tmp_path:
     table = value(aqa("leaderboard", "csv", "--json", "--resamples", 100))["rows"]
     assert {row["head"]: row["features"] for row in table} == {"ridge": "a+b", "dae": "a+b", "mean": ""}
     assert not [flag for row in table for flag in row["flags"] if "folds" in flag]
-    whole = value(aqa("fit", "csv", "--features", "a+b", "--head", "all", "--set", "epochs=1", "--seeds", 1, "--json"))
+    every = ("--head", "all", "--set", "epochs=1", "--seeds", 1, "--fold", "1")
+    whole = value(aqa("fit", "csv", "--features", "a+b", *every, "--json"))
     assert {"ridge", "svr", "lightgbm", "dae", "mlp", "gdlt", "mean"} <= {row["head"] for row in whole}
     assert not {"difficulty", "dae-mt"} & {row["head"] for row in whole}  # no difficulty here

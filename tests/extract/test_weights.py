@@ -186,7 +186,7 @@ def test_flipped_bytes_never_escape_as_another_error(kind: str, tmp_path: Path) 
         (b"", "is empty"),
         (b"\n <!DOCTYPE html><html>quota exceeded", "is a web page"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "git lfs pull"),
-        (gzip.compress(b"weights"), "Unpack it"),
+        (gzip.compress(b"weights", mtime=0), "Unpack it"),
         (b"\x0a\x05C3D\x12\x34" * 20, "docs/backbones.md"),
         (b"RGB/inception_i3d/Conv3d_1a_7x7/batch_norm/beta [64]", "docs/backbones.md"),
     ],
