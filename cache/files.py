@@ -8,7 +8,6 @@ import re
 import secrets
 import shutil
 import socket
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -58,7 +57,7 @@ def whole_file(path: Path, lock: Path | None = None) -> Iterator[IO[bytes]]:
     `lock`: file of the lock that is held during the rename.
     Raises: StoreError if the disk is full or the folder cannot be written.
     """
-    temporary = path.parent / f".tmp-{_host()}-{os.getpid()}-{secrets.token_hex(4)}"
+    temporary = _temporary(path)
     with writing(path):
         try:
             with temporary.open("x+b", buffering=0) as file:
@@ -76,10 +75,10 @@ def whole_folder(path: Path) -> Iterator[Path]:
     """A new folder that becomes `path` when the block ends well; else nothing is left. If another process was quicker
     with the same folder, its stays. Raises OSError."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}-", suffix=".tmp", dir=path.parent))
+    temporary = _temporary(path)
+    temporary.mkdir()
     try:
         yield temporary
-        temporary.chmod(0o755)
         try:
             temporary.rename(path)
         except OSError as error:
@@ -119,7 +118,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def clean(folder: Path, *, exclusive: bool = False) -> None:
-    """Removes temporary files of processes that are gone. `exclusive`: nobody else writes here, so all of them."""
+    """Removes temporary files and folders of processes that are gone. `exclusive`: nobody else writes here, so all."""
     now = time.time()
     for path in folder.glob(".tmp-*"):
         found = _TEMPORARY.fullmatch(path.name)
@@ -134,7 +133,14 @@ def clean(folder: Path, *, exclusive: bool = False) -> None:
             limit = float("inf") if _alive(int(found["pid"])) else DEAD_AFTER
         if exclusive or age > limit:
             with writing(path):
-                path.unlink(missing_ok=True)
+                if path.is_dir():
+                    shutil.rmtree(path, ignore_errors=True)
+                else:
+                    path.unlink(missing_ok=True)
+
+
+def _temporary(path: Path) -> Path:
+    return path.parent / f".tmp-{_host()}-{os.getpid()}-{secrets.token_hex(4)}"
 
 
 def _host() -> str:

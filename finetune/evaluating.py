@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,8 +17,13 @@ from ..heads.fitted_torch import FittedTorch, judge_all
 from ..heads.needs import FittedOn
 from ..heads.torch_head import Spec, TorchHead, rows_for, seen_by
 from .loading import Ask, Loader
+from .memory import room_for
 from .network import Computing, Tuned, ragged
 from .processes import Processes
+
+
+class Interrupted(BaseException):
+    """The training was told to stop, and what it had reached is kept."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +31,7 @@ class Judge:
     """Judges samples with the backbones of a `net`.
 
     `rows`: sample -> its place among the media of `loader`. `train`: what the head is fitted on, `bank` likewise.
+    `stopping` is asked after every batch.
     """
 
     head: TorchHead
@@ -38,19 +44,24 @@ class Judge:
     batch: int
     among: Processes
     seed: int
+    stopping: Callable[[], bool] = lambda: False
 
     def features(self, net: Tuned, data: FeatureSet) -> tuple[FeatureSet, dict[str, AqaError]]:
         """`data` with the features of its live streams, without the samples that could not be read: sample -> why.
 
         Every process makes its share; all get the same.
+
+        Raises Interrupted when `stopping`, and AqaError where the memory is full.
         """
         batches = [data.ids[i : i + self.batch] for i in range(0, len(data), self.batch)]
         asked = [[Ask(self.rows[i]) for i in ids] for ids in batches]
         mine, failed = {}, {}
         names = {row: sample for sample, row in self.rows.items()}
         net.eval()
-        with torch.inference_mode():
+        with torch.inference_mode(), room_for("while samples are judged"):
             for clips in self.loader(self.among.mine(asked)):
+                if self.stopping():
+                    raise Interrupted
                 failed |= {names[row]: error for row, error in clips.failed}
                 if not clips.asks:
                     continue
@@ -71,7 +82,10 @@ class Judge:
     def quality(self, net: Tuned, val: FeatureSet) -> dict[str, float]:
         """How good the network is on `val` by the head's own measures, the first of which chooses. Each exemplar that
         is needed is made once."""
-        found, _ = self.features(net, val)
+        found, failed = self.features(net, val)
+        if not len(found):
+            hint = next((str(error) for error in failed.values()), None)
+            raise AqaError("not one of the samples that choose the epoch can be read", hint=hint)
         weight = next(net.head.parameters())
         exemplars = picked = None
         if self.bank is not None:

@@ -53,10 +53,11 @@ class Whole(nn.Module):
 
 
 def export(stream: Live, fitted: FittedTorch, file: Path, form: Format) -> dict[str, float]:
-    """Write `file` and, beside it, what its inputs are (.json). Returns the largest deviations from the run, in points.
+    """Write `file` and, beside it, what its inputs are (.json): score and spread, nothing else that the head gives.
+    Returns the largest deviations from the run, in points.
 
     Raises:
-        UnmetNeeds: a head that compares with train samples, or gives more than a score.
+        UnmetNeeds: a head that compares with train samples.
         MissingExtra: onnx is not installed.
         AqaError: what was exported does not compute what the run does.
     """
@@ -126,14 +127,15 @@ def _describe(stream: Live, fitted: FittedTorch, file: Path) -> None:
         "inputs": {
             "clips": {
                 "dtype": "uint8",
-                "shape": [1, stream.clips, stream.plan.length, *stream.resolved.pixels.crop, 3],
+                "shape": [1, stream.clips, stream.plan.length, *stream.resolved.pixels.crop, stream.spec.channels],
             },
             "difficulty": {"dtype": "float32", "shape": [1]},
         },
         "plan": stream.plan.name,
         "frames": None if frames is None else frames.tolist(),
         "resize_and_crop": {name: asdict(stream.resolved.pixels)[name] for name in ("resize", "crop")},
-        "colours": "RGB, 0..255; the network's own order and scale are inside",
+        "colours": "flow x and y" if stream.spec.channels == 2 else "RGB",
+        "values": "0..255; the network's own order and scale are inside",
         "head": fitted.head.name,
         "range": list(fitted.fitted_on.range),
     }

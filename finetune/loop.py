@@ -22,15 +22,11 @@ from ..heads.exemplars import Partners
 from ..heads.torch_head import Step, TorchHead
 from ..heads.training import Draws, scheduled, set_rates
 from .checkpoint import BEST, LAST, read_checkpoint, restore, write_checkpoint
-from .memory import out_of_memory, too_much
+from .evaluating import Interrupted
 from .recipe import Recipe
 from .update import Updates
 
 Log = Callable[[dict[str, Any]], None]
-
-
-class Interrupted(BaseException):
-    """The training was told to stop, and what it had reached is kept."""
 
 
 @dataclass
@@ -53,6 +49,7 @@ class Training(Updates):
         self._resume()
         head, n = self.judge.head, len(self.judge.train)
         draws, saved = Draws([self.seed], self.rows.plain.score.cpu()), time.monotonic()
+        self.saving = lambda: time.monotonic() - saved > self.saved_every
         partners = None if self.judge.bank is None else Partners(self.judge.bank)
         labelled = self.rows.plain.labelled.cpu()
         for epoch in range(head.epochs):
@@ -66,15 +63,13 @@ class Training(Updates):
             clips = self.loader([ask for micro in asks for ask in self.among.mine(micro)])
             for index, micro in zip(left, asks, strict=True):
                 set_rates(self.optimiser, course(head, self.recipe, epoch, self.progress.done / len(batches)))
-                with _in_memory(self):
-                    told = self.update(index.shape[1], micro, clips, Step(epoch, self.progress.updates))
+                told = self.update(index.shape[1], micro, clips, Step(epoch, self.progress.updates))
                 self.step()
-                if told:
-                    self._save(LAST, time.monotonic() - started)
-                    raise Interrupted
-                if time.monotonic() - saved > self.saved_every:
+                if told.stop or told.save:
                     self._save(LAST, time.monotonic() - started)
                     saved = time.monotonic()
+                if told.stop:
+                    raise Interrupted
             self._end_epoch(epoch, time.monotonic() - started)
             saved = time.monotonic()
 
@@ -88,8 +83,13 @@ class Training(Updates):
             progress.failed |= failed
         said: dict[str, float] = {}
         if self.val is not None and head.select != "last":
-            with self.judging():
-                said = self.judge.quality(self.net, self.val)
+            try:
+                with self.judging():
+                    said = self.judge.quality(self.net, self.val)
+            except Interrupted:
+                if self.among.first:  # the others may be in another place
+                    self._write(LAST, seconds)
+                raise
             high, low = list(said.values())[:2]
             high = -2.0 if math.isnan(high) else high
             if high > progress.best[0] or (high == progress.best[0] and low < progress.best[1]):
@@ -122,17 +122,20 @@ class Training(Updates):
             self.mean[name].copy_(kept)
 
     def _save(self, name: str, seconds: float) -> None:
+        if self.among.first:
+            self._write(name, seconds)
+        self.among.wait()
+
+    def _write(self, name: str, seconds: float) -> None:
         self.progress.scaler = self.scaler.state_dict()
         before, self.progress.seconds = self.progress.seconds, self.progress.seconds + seconds
-        if self.among.first:
-            if name == BEST:
-                with self.judging():
-                    write_checkpoint(self.folder / name, self.net.state_dict(), None, self.progress, self.digest)
-            else:
-                state = {**self.net.state_dict(), **{f"mean.{n}": value for n, value in self.mean.items()}}
-                write_checkpoint(self.folder / name, state, self.optimiser, self.progress, self.digest)
+        if name == BEST:
+            with self.judging():
+                write_checkpoint(self.folder / name, self.net.state_dict(), None, self.progress, self.digest)
+        else:
+            state = {**self.net.state_dict(), **{f"mean.{n}": value for n, value in self.mean.items()}}
+            write_checkpoint(self.folder / name, state, self.optimiser, self.progress, self.digest)
         self.progress.seconds = before
-        self.among.wait()
 
     def _resume(self) -> None:
         found = read_checkpoint(self.folder / LAST, self.digest, self.how.device)
@@ -166,22 +169,3 @@ def course(head: TorchHead, recipe: Recipe, epoch: int, part: float) -> float:
     if epoch + part < recipe.warm_up:
         rate *= (epoch + part) / recipe.warm_up
     return rate
-
-
-@contextmanager
-def _in_memory(training: Updates) -> Iterator[None]:
-    """Turns torch's word that the memory is full into an AqaError that says what would fit."""
-    try:
-        yield
-    except (torch.OutOfMemoryError, RuntimeError) as error:
-        if not out_of_memory(error):
-            raise
-        full = error
-    else:
-        return
-    training.optimiser.zero_grad(set_to_none=True)
-    try:
-        fits = training.fits()
-    except (torch.OutOfMemoryError, RuntimeError):
-        fits = 0
-    raise too_much(training.micro, fits) from full

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import gc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -33,6 +35,8 @@ def kept_bytes(forward: Callable[[], object]) -> int:
 def free_bytes(device: torch.device) -> int | None:
     """Memory that is free on `device`; None where nobody says."""
     if device.type == "cuda":
+        gc.collect()
+        torch.cuda.empty_cache()  # what torch keeps for itself is free
         return torch.cuda.mem_get_info(device)[0]
     meminfo = Path("/proc/meminfo")
     if device.type != "cpu" or not meminfo.exists():
@@ -59,3 +63,15 @@ def too_much(samples: int, fits: int) -> AqaError:
     if less >= 1:
         return AqaError(what, field="batch", hint=f"--batch {less} would fit; the result is the same mean over a batch")
     return AqaError(what, field="batch", hint="--recompute keeps no activations, --precision bf16 halves them")
+
+
+@contextmanager
+def room_for(what: str) -> Iterator[None]:
+    """Turns torch's word that the memory is full into an AqaError."""
+    try:
+        yield
+    except (torch.OutOfMemoryError, RuntimeError) as error:
+        if not out_of_memory(error):
+            raise
+        hint = "a smaller --batch, or --precision bf16; the same command goes on from the last checkpoint"
+        raise AqaError(f"the memory of the device is full {what}", field="batch", hint=hint) from error

@@ -86,11 +86,12 @@ class Tuned(nn.Module):
             self.get_buffer(f"sd_{k}").copy_(torch.from_numpy(scaling.sd[stream.name]))
 
     def train(self, mode: bool = True) -> Tuned:
-        """As of any module; batch normalisation of the backbones stays frozen if it is."""
+        """As of any module; batch normalisation of the backbones stays frozen if it is, or its weights are."""
         super().train(mode)
-        if self.norms == "frozen":
-            for module in self.backbones.modules():
-                if isinstance(module, NORMS):
+        for module in self.backbones.modules():
+            if isinstance(module, NORMS):
+                weights = list(module.parameters())
+                if self.norms == "frozen" or (weights and not any(one.requires_grad for one in weights)):
                     module.eval()
         return self
 
@@ -132,23 +133,20 @@ class Part(NamedTuple):
     rate: float
 
 
-def freeze(net: nn.Module, patterns: Sequence[str]) -> int:
-    """No gradients for the parameters whose names begin with one of `patterns`, which may have * in them; "all" is all
-    of them. Returns how many numbers are frozen.
+def freeze(nets: Iterable[nn.Module], patterns: Sequence[str]) -> None:
+    """No gradients for the parameters whose names, in any of `nets`, begin with one of `patterns`, which may have * in
+    them; "all" is all of them.
 
     Raises BadParameter for a pattern that meets none.
     """
-    names = [name for name, _ in net.named_parameters()]
+    named = [(name, parameter) for net in nets for name, parameter in net.named_parameters()]
+    names = [name for name, _ in named]
     for pattern in patterns:
         if pattern != "all" and not any(fnmatch(name, f"{pattern}*") for name in names):
             known = ", ".join(dict.fromkeys(name.split(".")[0] for name in names))
             raise BadParameter(f"no layer begins with '{pattern}'", field="freeze", hint=f"there are {known}, or all")
-    frozen = 0
-    for name, parameter in net.named_parameters():
-        met = any(pattern == "all" or fnmatch(name, f"{pattern}*") for pattern in patterns)
-        parameter.requires_grad_(not met)
-        frozen += parameter.numel() if met else 0
-    return frozen
+    for name, parameter in named:
+        parameter.requires_grad_(not any(pattern == "all" or fnmatch(name, f"{pattern}*") for pattern in patterns))
 
 
 def parts_of(net: Tuned, backbone_rates: Sequence[float], head_rate: Callable[[str], float]) -> list[Part]:

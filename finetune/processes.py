@@ -1,7 +1,8 @@
 """Several processes, one per GPU, as `torchrun` starts them; alone, all of this does nothing.
 
 Every process has the whole network and takes its share of an update's micro-batches; gradients are added up. So an
-update is the same sum whatever the number of processes, up to the order in which it is added.
+update is the same sum whatever the number of processes, up to the order in which it is added. The exception is batch
+normalisation that learns: every process normalises its own micro-batches, and the running statistics are averaged.
 """
 
 from __future__ import annotations
@@ -58,11 +59,18 @@ class Processes:
             for one, part in zip(bucket, flat.split([one.numel() for one in bucket]), strict=True):
                 one.copy_(part.view_as(one))
 
-    def from_first(self, tensors: Iterable[Tensor]) -> None:
-        """Replaces each of `tensors` by what the first process has."""
-        if self.count > 1:
-            for one in tensors:
+    def averaged(self, tensors: Iterable[Tensor]) -> None:
+        """Replaces each of `tensors` by its mean over the processes, counts by the first's."""
+        if self.count == 1:
+            return
+        numbers = list(tensors)
+        for one in numbers:
+            if not one.is_floating_point():
                 dist.broadcast(one, 0)
+        floats = [one for one in numbers if one.is_floating_point()]
+        self.added(floats)
+        for one in floats:
+            one.div_(self.count)
 
     def wait(self) -> None:
         """For the others."""

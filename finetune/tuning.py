@@ -94,8 +94,7 @@ def prepare(
         standard=standard,
         cached=scaling,
     )
-    for backbone in net.backbones:
-        freeze(backbone, recipe.freeze)
+    freeze(net.backbones, recipe.freeze)
     net.to(device)
     channels_last(net.backbones)
     if machine.compiled:
@@ -105,7 +104,8 @@ def prepare(
     loader = Loader(videos, workers=machine.workers, pin=device.type == "cuda")
     micro = machine.micro or -(-head.batch // machine.among.count)
     places = {sample: k for k, (sample, _) in enumerate(samples)}
-    judge = Judge(head, spec, train, bank, loader, places, machine.how, micro, machine.among, seed)
+    stopping = options.get("stopping", lambda: False)
+    judge = Judge(head, spec, train, bank, loader, places, machine.how, micro, machine.among, seed, stopping)
     if standard and not (folder / "last.safetensors").exists():
         found, _ = judge.features(net, train)
         net.use(fit_scaling(seen_by(head, found, found.streams)))
@@ -116,6 +116,7 @@ def prepare(
         training.micro = min(micro, training.fits())
         if training.micro < 1:
             raise too_much(1, 0)
+        training.judge = replace(judge, batch=training.micro)
     return training, fitted_on
 
 

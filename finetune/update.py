@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -23,10 +24,12 @@ from .augment import EXEMPLAR, QUERY, Augmentation
 from .checkpoint import Progress
 from .evaluating import Judge
 from .loading import Ask, Clips, Loader
-from .memory import free_bytes, kept_bytes, samples_that_fit
+from .memory import free_bytes, kept_bytes, out_of_memory, samples_that_fit, too_much
 from .network import Computing, Tuned, parts_of
 from .processes import Processes
 from .recipe import Recipe
+
+Loss = tuple[Tensor, int, Clips]  # the mean of a micro-batch, of how many samples, and which they were
 
 
 @dataclass(frozen=True)
@@ -46,9 +49,17 @@ class Rows:
         return one._replace(streams={name: chosen(x, other.streams[name]) for name, x in one.streams.items()})
 
 
+class Told(NamedTuple):
+    """What any of the processes wants after an update."""
+
+    stop: bool
+    save: bool
+
+
 @dataclass
 class Updates:
-    """All that updates are made of. `micro`: samples of an update that are computed at once, on one device."""
+    """All that updates are made of. `micro`: samples of an update that are computed at once, on one device. `stopping`
+    and `saving` are asked after every update, and what one process says holds for all."""
 
     net: Tuned
     judge: Judge
@@ -60,6 +71,7 @@ class Updates:
     seed: int
     micro: int
     stopping: Callable[[], bool] = field(default=lambda: False, kw_only=True)
+    saving: Callable[[], bool] = field(default=lambda: False, kw_only=True)
     progress: Progress = field(default_factory=Progress, kw_only=True)
 
     def __post_init__(self) -> None:
@@ -91,42 +103,74 @@ class Updates:
             )
         return found
 
-    def update(self, size: int, micro: Sequence[Sequence[Ask]], clips: Iterator[Clips], step: Step) -> bool:
-        """One update on `size` samples: the mean of their losses, whatever the micro-batches and processes. Returns
-        whether any process was told to stop meanwhile."""
+    def update(self, size: int, micro: Sequence[Sequence[Ask]], clips: Iterator[Clips], step: Step) -> Told:
+        """One update on `size` samples: the mean of their losses, of those that can be read, whatever the micro-batches
+        and processes.
+
+        Raises AqaError where the memory of any process is full, and for losses and gradients that are not finite.
+        """
         self.net.train()
         self.optimiser.zero_grad(set_to_none=True)
-        losses: list[tuple[Tensor, int, Clips]] = []
-        for k in range(self.among.rank, len(micro), self.among.count):
-            found = next(clips)
-            for row, error in found.failed:
-                self.progress.failed.setdefault(self.loader.samples[row][0], str(error))
-            loss, count = self._loss(found, len(micro[k]), step, k)
-            if loss is not None:
-                self.scaler.scale(loss * (count / size)).backward()
-                losses.append((loss.detach(), count, found._replace(streams={}, zeros={})))
+        losses, full = self._gradients(size, micro, clips, step)
         zero = torch.zeros((), device=self.how.device)
         total = sum((loss * count for loss, count, _ in losses), zero)
-        sums = torch.stack([total, zero + sum(count for _, count, _ in losses), zero + float(self.stopping())])
+        said = (sum(count for _, count, _ in losses), full, self.stopping(), self.saving())
+        sums = torch.stack([total, *(zero + float(one) for one in said)])
+        self.among.added([sums])
+        all_of_it, seen, any_full, stop, save = sums.tolist()
+        if any_full:
+            self.optimiser.zero_grad(set_to_none=True)
+            raise too_much(self.micro, self.fits())
+        if not math.isfinite(all_of_it):
+            self._not_finite(losses, step)
+        if seen:
+            self._step(size / seen, losses, step)
+        self.progress.total, self.progress.seen = self.progress.total + all_of_it, self.progress.seen + int(seen)
+        self.progress.done, self.progress.updates = self.progress.done + 1, self.progress.updates + 1
+        return Told(stop > 0, save > 0)
+
+    def _gradients(
+        self, size: int, micro: Sequence[Sequence[Ask]], clips: Iterator[Clips], step: Step
+    ) -> tuple[list[Loss], bool]:
+        """The losses of this process's micro-batches, and whether its memory was too small for them."""
+        losses: list[Loss] = []
+        try:
+            for k in range(self.among.rank, len(micro), self.among.count):
+                found = next(clips)
+                for row, error in found.failed:
+                    self.progress.failed.setdefault(self.loader.samples[row][0], str(error))
+                loss, count = self._loss(found, len(micro[k]), step, k)
+                if loss is not None:
+                    self.scaler.scale(loss * (count / size)).backward()
+                    losses.append((loss.detach(), count, found._replace(streams={}, zeros={})))
+        except (torch.OutOfMemoryError, RuntimeError) as error:
+            if not out_of_memory(error):
+                raise
+            return [], True
+        return losses, False
+
+    def _step(self, factor: float, losses: Sequence[Loss], step: Step) -> None:
+        """Of the optimiser, by the gradients of all processes times `factor`."""
         for parameter in self.trained:
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
             elif parameter.grad.stride() != parameter.stride():  # fused optimisers go through the memory
                 parameter.grad = torch.empty_like(parameter).copy_(parameter.grad)
-        self.among.added([sums, *(p.grad for p in self.trained if p.grad is not None)])
+        gradients = [p.grad for p in self.trained if p.grad is not None]
+        self.among.added(gradients)
+        for gradient in gradients if factor != 1 else ():
+            gradient.mul_(factor)
         self.scaler.unscale_(self.optimiser)
-        norm = torch.nn.utils.get_total_norm([p.grad for p in self.trained if p.grad is not None])
-        all_of_it, seen, told, size_of_it = torch.cat([sums, norm.reshape(1)]).tolist()
-        if not math.isfinite(all_of_it) or not (math.isfinite(size_of_it) or self.scaler.is_enabled()):
+        norm = torch.nn.utils.get_total_norm(gradients)
+        if not self.scaler.is_enabled() and not norm.isfinite():
             self._not_finite(losses, step)
         if self.recipe.clip:
             torch.nn.utils.clip_grads_with_norm_(self.trained, self.recipe.clip, norm)
         self.scaler.step(self.optimiser)
         self.scaler.update()
+        if self.scaler.is_enabled() and self.scaler.get_scale() < 1:  # one update after the other was skipped
+            self._not_finite(losses, step)
         self._after_update()
-        self.progress.total, self.progress.seen = self.progress.total + all_of_it, self.progress.seen + int(seen)
-        self.progress.done, self.progress.updates = self.progress.done + 1, self.progress.updates + 1
-        return told > 0
 
     def _loss(self, found: Clips, asked: int, step: Step, k: int) -> tuple[Tensor | None, int]:
         """The mean loss of the k-th micro-batch of an update, and of how many samples; None if none could be read."""
@@ -173,22 +217,35 @@ class Updates:
             self.judge.head.after_step(leaves, {f"net.{name}": b[None] for name, b in self.net.head.named_buffers()})
             for name, parameter in self.net.named_parameters() if self.mean else ():
                 self.mean[name].lerp_(parameter, 1 - self.recipe.ema)
-        self.among.from_first(self.net.buffers())
+        learned = self.net.backbones.buffers() if self.recipe.norms == "train" else ()
+        self.among.averaged([*learned, *self.net.head.buffers()])
 
     def fits(self) -> int:
-        """How many samples fit on the device at once, by what the gradient keeps of one; all of a batch where nobody
-        says how much is free."""
-        index = torch.arange(2 if self.judge.head.needs.unlabelled else 1)
-        partners = None if self.judge.bank is None else torch.arange(len(self.judge.train)).roll(1)
-        free, asks = free_bytes(self.how.device), self.asks(index, partners, 0)[0]
-        found = next(iter(self.loader([asks])))
-        if free is None or not found.asks:
-            return self.judge.head.batch
-        kept = kept_bytes(lambda: self._loss(found, len(asks), Step(0, 0), 0)[0])
-        fits = samples_that_fit(kept, sum(parameter.numel() for parameter in self.trained), free)
+        """How many samples fit on the device of every process at once; 0 for none."""
+        try:
+            fits = self._fits()
+        except (torch.OutOfMemoryError, RuntimeError) as error:
+            if not out_of_memory(error):
+                raise
+            fits = 0
         return min(self.among.gathered(fits))
 
-    def _not_finite(self, losses: Sequence[tuple[Tensor, int, Clips]], step: Step) -> None:
+    def _fits(self) -> int:
+        """By what the gradient keeps of the first sample that can be read; all of a batch where there is none, and
+        where nobody says how much is free."""
+        free, n = free_bytes(self.how.device), len(self.judge.train)
+        partners = None if self.judge.bank is None else torch.arange(n).roll(1)
+        width = 2 if self.judge.head.needs.unlabelled else 1
+        for row in range(n - width + 1) if free is not None else ():
+            (asks,) = self.asks(torch.arange(row, row + width), partners, 0)
+            found = next(iter(self.loader([asks])))
+            if found.failed:
+                continue
+            kept = kept_bytes(lambda found=found, count=len(asks): self._loss(found, count, Step(0, 0), 0)[0])
+            return samples_that_fit(kept, sum(parameter.numel() for parameter in self.trained), free or 0)
+        return self.judge.head.batch
+
+    def _not_finite(self, losses: Sequence[Loss], step: Step) -> None:
         """Raises AqaError with the samples whose loss it is; where all losses are finite it is a gradient."""
         mine = [
             f"{self.judge.train.ids[ask.sample]}"

@@ -139,7 +139,7 @@ def write_run(
     def fill(folder: Path) -> None:
         save_head(folder)
         _write_predictions(folder / "predictions.csv", predictions)
-        _write_history(folder / "history.csv", history)
+        write_history(folder / "history.csv", history)
         (folder / "run.json").write_text(json_text(info), encoding="utf-8")
 
     write_folder(final, fill)
@@ -234,7 +234,8 @@ def _write_predictions(path: Path, predictions: Sequence[Prediction]) -> None:
     table.to_csv(path, index=False, float_format="%.17g")
 
 
-def _write_history(path: Path, history: Sequence[Mapping[str, Any]]) -> None:
+def write_history(path: Path, history: Sequence[Mapping[str, Any]]) -> None:
+    """One row per epoch, with all columns that any row has."""
     names = list(dict.fromkeys(name for row in history for name in row))
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, names, restval="")

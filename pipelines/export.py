@@ -56,5 +56,7 @@ def export(
         if len(found) > 1:
             raise UsageError(f"{len(found)} runs, and a function is made of one", hint="name one seed's folder")
         said = export_function(found[0], output, format_, weights or [])
+        if said["left_out"]:
+            console.warn(f"{', '.join(said['left_out'])} are not in it: a function gives the score and its spread")
     console.result(said, f"{output}: {output.stat().st_size / 1e6:.1f} MB")
     return output

@@ -29,4 +29,5 @@ def export_function(run: Run, file: Path, form: Format, weights: Sequence[str]) 
         hint = "fit on clips of a plan such as 6x16@103, or export it as a bundle"
         raise UnmetNeeds(f"the clip plan {one.plan.name} has as many clips as a video is long", hint=hint)
     deviations = export(Live(name, one.resolved, one.plan), fitted, file, form)
-    return {"file": str(file), "format": form, "run": run.info["run_id"], "differs_by": deviations}
+    lost = [name for name in fitted.head.needs.gives if name != "spread"]
+    return {"file": str(file), "format": form, "run": run.info["run_id"], "differs_by": deviations, "left_out": lost}

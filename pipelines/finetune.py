@@ -98,7 +98,7 @@ def finetune(
 
     Example: aqa finetune mtl-aqa --root /data/MTL-AQA --backbone c3d:pool5 --weights c3d.pickle --head mtl
     """
-    from ..errors import SomeFailed
+    from ..errors import SomeFailed, UsageError
     from .repeat import once_more, read_config, same_start, tuned_config
     from .tuned_jobs import plan_tuned_jobs
     from .tuned_recipe import asked_recipe
@@ -130,6 +130,9 @@ def finetune(
         dataset=where.dataset,
         repeated=ours,
     )
+    if recompute and asked.recipe.norms == "train":
+        what = "--recompute computes a few clips at a time, and norms = train would normalise them alone"
+        raise UsageError(what, hint="--norms frozen, or a smaller --batch")
     with on_machine(
         device,
         precision or had.get("precision", "auto"),
@@ -153,6 +156,7 @@ def finetune(
             released_frames=released_frames or had.get("released_frames", False),
             options=option or had.get("options"),
             device=str(machine.how.device),
+            precision=machine.how.precision,
             console=console,
         )
         if run is not None and as_then:

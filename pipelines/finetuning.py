@@ -5,19 +5,22 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from filelock import FileLock, Timeout
 
 from ..catalog.base import Media
-from ..errors import DataError, MissingExtra
+from ..errors import DataError, MissingExtra, UsageError
 from ..extract.backbones.tuned import TAG, TrainedOn, write_tuned
 from ..finetune.live import Live
 from ..finetune.loop import Training
+from ..finetune.network import Precision
 from ..finetune.recipe import Recipe
 from ..finetune.tuning import Machine, prepare
 from ..heads.base import FeatureSet
@@ -27,7 +30,7 @@ from ..heads.saving import whole_file
 from ..heads.torch_head import Calibrated, TorchHead
 from ..leaderboard.labels import label_metrics
 from ..leaderboard.metrics import metrics
-from ..leaderboard.runs import Run, RunKey, read_run, write_run
+from ..leaderboard.runs import Run, RunKey, read_run, write_history, write_run
 from .console import Console
 from .fitting import labels_of, labels_of_seed, parts_of, prediction, run_info, save_labelled
 from .jobs import Job
@@ -56,6 +59,7 @@ class TunedJob(Job):
     recipe: Recipe
     streams: tuple[Live, ...]
     began: Began
+    precision: Precision
 
     @cached_property
     def media(self) -> dict[str, Media]:
@@ -82,6 +86,7 @@ class TunedJob(Job):
             for s in self.streams
         ]
         identity = {**plain.identity, "finetune": self.recipe.to_json(), "streams": json.loads(json.dumps(began))}
+        identity["precision"] = self.precision
         if self.began.released_frames or self.began.options:  # other frames of the same samples
             identity["read"] = [self.began.released_frames, list(self.began.options)]
         return replace(plain, features=(*(s.name for s in self.streams), *plain.features), identity=identity)
@@ -99,14 +104,53 @@ def tune_job(
 ) -> tuple[Run, dict[str, str]]:
     """Train, judge, and write the run of one seed, unless it is there; with what could not be read: sample -> why."""
     folder = job.runs / job.key(seed).folder
-    if (folder / "run.json").exists():
-        run = read_run(folder)
-        return run, dict(run.info["fitted"].get("failed", {}))
     partial = folder.with_name(f"{folder.name}.partial")
+    if partial.exists() or not (folder / "run.json").exists():
+        machine.among.wait()
+        with _alone(partial, folder) if machine.among.first else nullcontext():
+            machine.among.wait()
+            if not (folder / "run.json").exists():
+                _tune(job, machine, seed, console, partial, keep, tensorboard, stopping)
+            machine.among.wait()
+            if machine.among.first:
+                shutil.rmtree(partial, ignore_errors=True)
+        machine.among.wait()
+    run = read_run(folder)
+    return run, dict(run.info["fitted"].get("failed", {}))
+
+
+@contextmanager
+def _alone(partial: Path, folder: Path) -> Iterator[None]:
+    """Nobody else trains in `partial` meanwhile. Raises UsageError where somebody does."""
+    partial.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(partial / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise UsageError("another process trains this run", file=folder, hint="wait for it, or stop it") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _tune(
+    job: TunedJob,
+    machine: Machine,
+    seed: int,
+    console: Console,
+    partial: Path,
+    keep: int,
+    tensorboard: bool,
+    stopping: Stopping,
+) -> None:
     labelled = None if job.labelled == 1 else labels_of_seed(job, seed)
     if labelled is not None:
         job = job.with_labels_of(labelled)
     whole, train, _, val, test = parts_of(job, labelled)
+    for name, part in (("train", train), ("test", test)):
+        if not len(part):
+            raise DataError(f"no sample of the {name} part of fold {job.fold.name} has a video", file=job.dataset.name)
     digest = job.key(seed).run_id
     note = events(partial) if tensorboard and machine.among.first else None
     updates = len(train) * job.head.epochs // max(1, job.head.batch)
@@ -125,26 +169,31 @@ def tune_job(
             keep=keep,
             step=step,
             stopping=stopping,
-            log=lambda row: _tell(row, console, note),
+            log=lambda row: _tell(row, training, console, note),
         )
+        if machine.automatic:
+            console.say(
+                f"{training.micro} of {job.head.batch} samples of an update are computed at once (--batch auto)"
+            )
         training.run()
     epoch, chosen = training.load_kept()
     info = _fit_info(training, epoch, chosen, seed)
-    found, _ = training.judge.features(training.net, training.judge.train)
-    fitted = training.judge.fitted(training.net, found, fitted_on, info)
+    judge = replace(training.judge, how=replace(machine.how, precision="fp32"))  # as `aqa extract` and `predict` will
+    found, _ = judge.features(training.net, judge.train)
+    fitted = judge.fitted(training.net, found, fitted_on, info)
     judged = {
-        name: training.judge.features(training.net, part)
-        for name, part in (("val", val), ("test", test))
-        if part is not None
+        name: judge.features(training.net, part) for name, part in (("val", val), ("test", test)) if part is not None
     }
+    for name, (data, bad) in judged.items():
+        if not len(data):
+            hint = next((str(error) for error in bad.values()), None)
+            raise DataError(f"not one video of the {name} part can be read", file=job.dataset.name, hint=hint)
     if isinstance(fitted.head, Calibrated) and fitted.head.calibrate and "val" in judged and job.head.select != "test":
         fitted = fitted.calibrated(judged["val"][0])
     failed = {**training.progress.failed, **{i: str(e) for _, bad in judged.values() for i, e in bad.items()}}
     if training.among.first:
         parts = {name: data for name, (data, _) in judged.items()}
         _write(job, training, fitted, found, parts, failed, partial, whole.ids)
-    training.among.wait()
-    return read_run(folder), failed
 
 
 def _fit_info(training: Training, epoch: int, chosen: str, seed: int) -> dict[str, Any]:
@@ -255,11 +304,15 @@ def _write(
         if name in judged and not (name == "val" and job.selects_on_test)
     ]
     write_run(job.runs, job.key(seed), info, parts, training.progress.history, save)
-    shutil.rmtree(partial)
 
 
-def _tell(row: Mapping[str, Any], console: Console, note: Callable[[Mapping[str, Any]], None] | None) -> None:
+def _tell(
+    row: Mapping[str, Any], training: Training, console: Console, note: Callable[[Mapping[str, Any]], None] | None
+) -> None:
     console.say(_row_text(row))
+    if training.among.first:
+        with whole_file(training.folder / "history.csv") as path:
+            write_history(path, training.progress.history)
     if note is not None:
         note(row)
 

@@ -16,6 +16,7 @@ from ..extract.backbones import parse, resolve
 from ..extract.backbones.hub import TORCHVISION
 from ..extract.plan import parse_plan
 from ..finetune.live import Live, live, seen_at
+from ..finetune.network import Precision
 from ..finetune.promised import with_promises
 from ..finetune.recipe import Recipe
 from ..heads.torch_head import TorchHead
@@ -58,6 +59,7 @@ def plan_tuned_jobs(
     released_frames: bool,
     options: Sequence[str] | None,
     device: str,
+    precision: Precision,
     console: Console,
 ) -> list[TunedJob]:
     """Every fold that is to be trained on. `start_seed`: of random weights, by default the first of `seeds`.
@@ -112,6 +114,7 @@ def plan_tuned_jobs(
                 runs=where.runs,
                 flags=(*flags, *(["selected-on-test"] if head.select == "test" else [])),
                 recipe=recipe,
+                precision=precision,
                 streams=streams,
                 began=Began(
                     tuple(file if file in (None, TORCHVISION) else str(Path(file).absolute()) for file in weights),

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from ..cache.files import clean
 from ..errors import UsageError
 from ..extract.precision import choose, cores
 from ..finetune.clip_cache import ClipCache
@@ -80,6 +81,8 @@ def tune_all(
             "norms = train: every process normalises its own part of a batch, and the statistics of the first are "
             "kept, so the numbers depend on how many processes there are"
         )
+    if machine.cache is not None and machine.among.first:
+        _look_at(machine.cache, console)
     with _told() as told:
         for job in jobs:
             for seed in job.seeds:
@@ -92,6 +95,15 @@ def tune_all(
                 rows.append(run_row(run.info, run.folder))
                 failed |= bad
     return rows, failed
+
+
+def _look_at(cache: ClipCache, console: Console) -> None:
+    """Sweeps what killed processes left, and says when there is no room."""
+    clean(cache.folder)
+    used = cache.used()
+    if used > 0.9 * cache.limit:
+        text = f"{cache.folder} holds {used / GIGABYTE:.1f} of {cache.limit / GIGABYTE:.1f} GB (--clip-cache)"
+        console.warn(f"{text}: what does not fit is decoded every time. If it is of other trainings, remove it")
 
 
 @contextmanager

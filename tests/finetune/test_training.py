@@ -14,10 +14,14 @@ from torch import nn
 
 from aqa.catalog.base import Media
 from aqa.errors import AqaError, BadParameter, StoreError, UnmetNeeds
+from aqa.extract.backbones import resolve
+from aqa.extract.plan import parse_plan
+from aqa.finetune.live import live
 from aqa.finetune.loop import Interrupted, Training, course
-from aqa.finetune.network import Computing
+from aqa.finetune.network import Computing, freeze
 from aqa.finetune.recipe import Recipe
 from aqa.heads import make_head
+from aqa.heads.torch_head import Step
 
 Make = Callable[..., Training]
 CHANCES = {"flip": 0.5, "crop": "random", "shifts": (-2, 2)}
@@ -55,9 +59,12 @@ def test_the_same_seed_gives_the_same_bits_and_another_does_not(head: str, train
     assert not same(one, other)
 
 
-@pytest.mark.parametrize("stop", [1, 3, 4])  # in the first epoch, at its end, in the second
+# In the first epoch, at its end, while it is judged, in the second, while that is judged.
+@pytest.mark.parametrize(("stop", "updates"), [(1, 1), (3, 3), (4, 3), (7, 4), (9, 6)])
 @pytest.mark.parametrize("more", [{}, {"ema": 0.9, "clip": 1.0, "warm_up": 1.0}])
-def test_stopped_and_resumed_is_never_stopped(stop: int, more: dict[str, Any], training: Make, tmp_path: Path):
+def test_stopped_and_resumed_is_never_stopped(
+    stop: int, updates: int, more: dict[str, Any], training: Make, tmp_path: Path
+):
     settings = {"votes": "3"}
     whole = training("core", settings, folder=tmp_path / "a", **CHANCES, **more)
     wanted = trained(whole)
@@ -65,7 +72,7 @@ def test_stopped_and_resumed_is_never_stopped(stop: int, more: dict[str, Any], t
     first = training("core", settings, folder=tmp_path / "b", stopping=lambda: next(count) == stop, **CHANCES, **more)
     with pytest.raises(Interrupted):
         first.run()
-    assert first.progress.updates == stop
+    assert first.progress.updates == updates
     second = training("core", settings, folder=tmp_path / "b", **CHANCES, **more)
     assert same(trained(second), wanted)
     rows = [[{k: v for k, v in row.items() if k != "seconds"} for row in t.progress.history] for t in (second, whole)]
@@ -295,8 +302,69 @@ def frames(made: Training) -> tuple[torch.Tensor, torch.Tensor]:
 
 def test_a_full_memory_is_an_error_that_says_what_fits(training: Make, monkeypatch: pytest.MonkeyPatch):
     made = training("mlp", {"batch": "8"})
-    monkeypatch.setattr(made, "update", lambda *_: (_ for _ in ()).throw(torch.OutOfMemoryError("CUDA out of memory")))
+    monkeypatch.setattr(made, "_loss", lambda *_: (_ for _ in ()).throw(torch.OutOfMemoryError("CUDA out of memory")))
     monkeypatch.setattr(made, "fits", lambda: 5)
     with pytest.raises(AqaError, match="does not hold 8 samples at once") as caught:
         made.run()
     assert "--batch 5 would fit" in str(caught.value)
+
+
+def test_what_fits_is_asked_of_a_sample_that_can_be_read(
+    films: Any, training: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    from aqa.finetune import update
+
+    monkeypatch.setattr(update, "free_bytes", lambda _: 10**12)
+    gone = replace(films, media={**films.media, "film00": Media(tmp_path / "none.mp4")})
+    for head in ("mlp", "core"):
+        assert training(head, {"batch": "8"}, films=gone, folder=tmp_path / head).fits() > 1000
+
+
+def test_a_full_memory_while_judging_is_said(training: Make, monkeypatch: pytest.MonkeyPatch):
+    made = training()
+    full = torch.OutOfMemoryError("CUDA out of memory")
+    monkeypatch.setattr(made.net, "features", lambda *_: (_ for _ in ()).throw(full))
+    with pytest.raises(AqaError, match="full while samples are judged"):
+        made.judge.features(made.net, made.judge.train)
+
+
+def test_an_update_is_the_mean_of_what_can_be_read(films: Any, training: Make, tmp_path: Path):
+    """Two of four films are gone: the gradient is that of the other two, not half of it."""
+    gone = replace(films, media={**films.media, **{f"film{k:02d}": Media(tmp_path / "none.mp4") for k in range(2)}})
+    found = []
+    for films_, rows in ((gone, [0, 1, 2, 3]), (films, [2, 3])):
+        made = training("mlp", {"optimiser": "sgd"}, films=films_, folder=tmp_path / str(len(rows)))
+        asks = made.asks(torch.tensor(rows), None, 0)
+        before = weights(made)
+        made.update(len(rows), asks, iter(made.loader(asks)), Step(0, 0))
+        found.append({name: value - before[name] for name, value in weights(made).items()})
+    for name, value in found[0].items():
+        assert torch.allclose(value, found[1][name], rtol=1e-4, atol=1e-9), name
+    made = training("mlp", films=gone, folder=tmp_path / "none")
+    asks, before = made.asks(torch.tensor([0, 1]), None, 0), weights(made)
+    made.update(2, asks, iter(made.loader(asks)), Step(0, 0))
+    assert same(weights(made), before)
+
+
+def test_a_layer_of_one_of_two_networks_can_be_frozen(small: Any, training: Make):
+    one, other = nn.Sequential(nn.Linear(2, 2)), Normed()
+    freeze([one, other], ("norm",))
+    frozen = [name for net in (one, other) for name, p in net.named_parameters() if not p.requires_grad]
+    assert frozen == ["norm.weight", "norm.bias"]
+    stream = replace(small, resolved=replace(small.resolved, net=Normed()))
+    made = training("mlp", streams=[stream], freeze=("norm",), norms="train")
+    made.net.train()
+    assert not made.net.backbones[0].norm.training  # its statistics stay with its weights
+
+
+def test_nothing_to_choose_the_epoch_by_is_said(films: Any, training: Make, tmp_path: Path):
+    gone = replace(films, media={**films.media, **{f"film{k}": Media(tmp_path / "none.mp4") for k in range(12, 16)}})
+    with pytest.raises(AqaError, match="not one of the samples that choose the epoch can be read"):
+        training(films=gone).run()
+
+
+def test_c3d_avg_stl_has_its_parameters(training: Make):
+    """Convolutions 27,655,936, fc6 33,558,528, the score 4,097."""
+    stream = live(resolve("c3d.random:pool5"), parse_plan("2x16@32"))
+    made = training("mlp", {"hidden": "4096"}, streams=[stream])
+    assert sum(p.numel() for p in made.net.parameters()) == 61_218_561
