@@ -30,6 +30,12 @@ class Part:
         self.left -= 1
 
 
+def first_frames(clips: np.ndarray, rows: bool) -> np.ndarray:
+    """The frame with which each row of a stream begins, int64, of clips int64 [T, L]: a row is a clip, with `rows` a
+    frame of one."""
+    return clips.reshape(-1) if rows else clips[:, 0]
+
+
 class View:
     """The frames of one sample as `pixels` asks for them, kept until the last clip that holds them has been taken."""
 

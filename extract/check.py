@@ -27,9 +27,9 @@ def check_backbone(arch: str | Backbone, clip: Clip | None = None) -> None:
 
     Its data agree with each other; every layer has the shape that it says, for every allowed clip tried; features are
     float32, finite, the same when computed again, do not depend on what else is in the batch, and survive bfloat16;
-    they differ between clips and between seeds; what is kept of a sample is finite, also of one in which nothing was
-    found; a clip that is not allowed is refused with the nearest; weights come back the same through a file and through
-    each key map; torch's global generator is left alone.
+    they differ between clips and between seeds; where frames are rows there is one for each; what is kept of a sample
+    is finite, also of one in which nothing was found; a clip that is not allowed is refused with the nearest; weights
+    come back the same through a file and through each key map; torch's global generator is left alone.
 
     Args:
         arch: the name, or the `Backbone` itself while it is not installed as an entry point.
@@ -89,6 +89,7 @@ def _check_shapes(found: Backbone, clips: list[Clip]) -> None:
                 shape = tuple(net(torch.empty(2, _channels(found), *clip, device="meta")).shape)
             said = (2, *found.layers[layer](*clip))
             _hold(shape == said, found, f"{layer} of {clip} is {shape}, not {said}")
+            _hold(not found.rows or said[1:2] == clip[:1], found, f"{layer} of {clip} is {shape}: not a row per frame")
 
 
 def _check_features(resolved: Resolved, clip: Clip) -> tuple[torch.Tensor, torch.Tensor]:

@@ -18,7 +18,7 @@ from torch import nn
 
 from ..catalog.base import Media
 from ..errors import AqaError, BadParameter
-from .assembly import Part, View
+from .assembly import Part, View, first_frames
 from .backbones.base import Finish, Pixels
 from .decode import Begin, End, Wanted
 from .frames import Chunk
@@ -36,7 +36,8 @@ CHECKED = 2  # clips on which bf16 is compared with fp32
 class Job:
     """One stream of features: `module` takes [B, C, T, H, W] and gives [B, *shape]. `shape` None: not checked.
 
-    `finish` makes what is given out of all that the network gives for a sample.
+    With `rows` that is [B, T, *row], and each frame of a clip becomes a row of the stream. `finish` makes what is given
+    out of all that the network gives for a sample.
     """
 
     name: str
@@ -46,13 +47,15 @@ class Job:
     precision: Precision = "fp32"
     shape: tuple[int, ...] | None = None
     finish: Finish | None = None
+    rows: bool = False
 
 
 @dataclass(frozen=True)
 class Done:
     """Features float32 [T, *shape] of one sample by one job; [T, *kept] if it has a `finish`, whose `notes` these are.
 
-    `starts` int64 [T]: first frame of each clip, counted from the sample's first, -1 if it is one of zeros. `times`
+    T counts clips, of a job with `rows` their frames, clip after clip. `starts` int64 [T]: the first frame of each,
+    counted from the sample's first, -1 if it is one of zeros. `times`
     float64 [T]: its time in seconds on the video's clock, NaN for images. `decoded` and `used` count the frames of the
     sample for all jobs together.
     """
@@ -120,10 +123,10 @@ def _clips_at_once(device: str, precision: str) -> int:
 
 
 def batch_of(job: Job, device: str) -> int:
-    """Clips per batch where the user does not say; of single frames as many as have the pixels of that many clips of
-    16 x 112 x 112. It depends on nothing but the job, so that others do not change its bytes."""
-    clips, (height, width) = _clips_at_once(device, job.precision), job.pixels.crop
-    return clips if job.plan.length > 1 else max(1, round(clips * 16 * 112 * 112 / (height * width)))
+    """Clips per batch where the user does not say; for networks that give a row per frame as many as have the pixels of
+    that many clips of 16 x 112 x 112. It depends on nothing but the job, so that others do not change its bytes."""
+    clips, (height, width), length = _clips_at_once(device, job.precision), job.pixels.crop, job.plan.length
+    return max(1, round(clips * 16 * 112 * 112 / (length * height * width))) if length == 1 or job.rows else clips
 
 
 def extract(
@@ -245,12 +248,16 @@ class _Sample:
                 yield Failed(self.id, AqaError("the network gives features that are not finite", **where, hint=hint))
                 return
         for name, part in self.parts.items():
-            starts = part.clips[:, 0]
+            job = jobs[name]
+            starts = first_frames(part.clips, job.rows)
             times = np.array([self.times.get(int(start), math.nan) for start in starts])
             assert part.features is not None
-            features, notes, finish = part.features, {}, jobs[name].finish
-            if finish is not None:
-                features, notes = finish(features, np.array([self.sizes.get(int(start), (0, 0)) for start in starts]))
+            features, notes = part.features, {}
+            if job.rows:
+                features = features.reshape(len(starts), *features.shape[2:])
+            if job.finish is not None:
+                sizes = np.array([self.sizes.get(int(start), (0, 0)) for start in starts])
+                features, notes = job.finish(features, sizes)
             yield Done(self.id, name, features, starts, times, self.end.decoded, self.end.used, notes)
 
 

@@ -45,9 +45,19 @@ class Live:
         return len(self.plan.starts)
 
     @property
+    def by_frame(self) -> bool:
+        """Whether each frame of a clip is a row of the stream; else the clip is one."""
+        return self.resolved.backbone.rows
+
+    @property
+    def rows(self) -> int:
+        """Per sample."""
+        return self.clips * (self.plan.length if self.by_frame else 1)
+
+    @property
     def shape(self) -> tuple[int, ...]:
-        """Of one clip's feature."""
-        return self.resolved.shape(self.plan.length, *self.resolved.pixels.crop)
+        """Of one row."""
+        return self.resolved.kept(self.plan.length, *self.resolved.pixels.crop)
 
     @property
     def net(self) -> nn.Module:

@@ -96,7 +96,7 @@ class Tuned(nn.Module):
         return self
 
     def features(self, k: int, clips: Tensor, zeros: Tensor, how: Computing) -> Tensor:
-        """float32 [B, T, *shape] of the k-th stream, of uint8 [B, T, L, H, W, C] and bool [B, T, L]."""
+        """float32 [B, rows, *shape] of the k-th stream, of uint8 [B, T, L, H, W, C] and bool [B, T, L]."""
         flat, gone = clips.flatten(0, 1), zeros.flatten(0, 1)
         parts = []
         with how.cast():
@@ -107,10 +107,11 @@ class Tuned(nn.Module):
                     parts.append(checkpoint(self.forwards[k], x, use_reentrant=False))
                 else:
                     parts.append(self.forwards[k](x))
-        return torch.cat(parts).float().unflatten(0, clips.shape[:2])
+        found = torch.cat(parts).float().unflatten(0, clips.shape[:2])
+        return found.flatten(1, 2) if self.streams[k].by_frame else found
 
     def seen(self, features: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """Streams and masks as the head is to see them, of live features [B, T, *shape]."""
+        """Streams and masks as the head is to see them, of live features [B, rows, *shape]."""
         streams, masks = {}, {}
         for k, (name, clips) in enumerate(features.items()):
             x = clips.mean(dim=1, keepdim=True) if self.pool else clips

@@ -25,5 +25,5 @@ def promised(samples: int, clips: int, shape: tuple[int, ...]) -> Ragged:
 
 def with_promises(data: FeatureSet, streams: tuple[Live, ...]) -> FeatureSet:
     """`data` with a place for each live stream beside the cached ones it has."""
-    more = {stream.name: promised(len(data), stream.clips, stream.shape) for stream in streams}
+    more = {stream.name: promised(len(data), stream.rows, stream.shape) for stream in streams}
     return replace(data, streams={**more, **data.streams})

@@ -14,6 +14,7 @@ from ..cache.store import FeatureStore
 from ..cache.stores import find_stores
 from ..catalog.base import Dataset, Media, Sample
 from ..errors import DataError, UsageError
+from ..extract.assembly import first_frames
 from ..extract.engine import Done, Failed, extract
 from ..extract.precision import TooImprecise, choose
 from .catalog import read_dataset
@@ -233,7 +234,9 @@ def _dry_run(
             i for s in find_stores(where.cache, dataset.name) if s.digest == one.fingerprint.digest for i in s.ids()
         }
         pending = [s for s in samples if s.id not in there]
-        clips = sum(len(one.plan.indexes(_frames(s.media))) for s in pending if s.media is not None)
+        by_frame = one.resolved.backbone.rows
+        found = (one.plan.indexes(_frames(s.media)) for s in pending if s.media is not None)
+        clips = sum(len(first_frames(indexes, by_frame)) for indexes in found)
         size = 4
         for n in one.fingerprint.shape:
             size *= n

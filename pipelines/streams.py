@@ -37,7 +37,8 @@ class Extraction:
         precision = "bf16" if self.fingerprint.precision == "bf16" else "fp32"
         r = self.resolved
         shape = r.shape(self.plan.length, *r.pixels.crop)
-        return Job(name, r.net, r.pixels, self.plan, precision=precision, shape=shape, finish=r.finish)
+        rows = r.backbone.rows
+        return Job(name, r.net, r.pixels, self.plan, precision=precision, shape=shape, finish=r.finish, rows=rows)
 
     def store(self, cache: Path, dataset: Dataset, choice: Choice) -> FeatureStore:
         """The store of this stream, made if need be."""

@@ -37,6 +37,7 @@ BACKBONES: dict[str, str] = {
     "resnet34": "torchvision_image:RESNET34",
     "resnet50": "torchvision_image:RESNET50",
     "regnet_y_400mf": "torchvision_image:REGNET_Y_400MF",
+    "regnet_y_400mf_gsm": "regnet_gsm:BACKBONE",
     "pose": "keypoint_rcnn:BACKBONE",
     "rtmpose": "rtmpose:BACKBONE",
 }

@@ -12,7 +12,7 @@ from torch import nn
 
 Channels = Literal["rgb", "bgr", "flow"]
 
-# From the network's output of a whole sample, float32 [T, *shape of the layer], and the height and width of each clip's
+# From all rows that the network gives of a sample, float32 [T, *shape of one], and the height and width of each row's
 # first frame as a player shows it, int64 [T, 2] (0, 0 for a frame of zeros), to what is kept of it, float32 [T, *kept],
 # and to plain values that say what happened on the way.
 Finish = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, Mapping[str, Any]]]
@@ -60,6 +60,12 @@ class Backbone:
     `lengths` and `sizes` tell what is allowed: `allowed(frames, height, width)` returns None, or the reason with the
     nearest clip that would do.
 
+    With `rows` the feature of a clip begins with its frames, ``[T, *shape]``, and each of them is a row of the stream,
+    as clips are else.
+
+    `added`: what the names of those parts begin with that the published network has not. A file without such names is
+    read all the same, and they begin as random weights of seed 0 have them.
+
     `finish(layer, pixels)` gives the step that is made once all clips of a sample are there; without it the network's
     output is kept as it is. `opens(file)` gives the module of weights that are no tensors by name, and all files that
     it is made of; there are no random weights then, and `build` serves for shapes alone.
@@ -73,6 +79,8 @@ class Backbone:
     clip_length: int = 16  # what the paper uses
     plan: str | None = None  # the clip plan where neither the user nor the data set says one
     bf16: bool = True  # False: computed in fp32 whatever is chosen for the others
+    rows: bool = False
+    added: str | None = None
     finish: Callable[[str, Pixels], Finish] | None = None
     opens: Callable[[Path], tuple[nn.Module, tuple[Path, ...]]] | None = None
     paper: str = ""

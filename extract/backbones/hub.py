@@ -11,7 +11,10 @@ from ...errors import WeightsError
 from .base import Backbone, Pixels, Weights
 
 TORCHVISION = "torchvision"  # as `Weights.source`: it can fetch the file itself
-MODELS = {"pose": "keypointrcnn_resnet50_fpn"}  # architecture -> torchvision's name, where it is another
+MODELS = {  # architecture -> torchvision's name, where it is another
+    "pose": "keypointrcnn_resnet50_fpn",
+    "regnet_y_400mf_gsm": "regnet_y_400mf",
+}
 
 
 def published(files: Mapping[str, tuple[str, Pixels]], licence: str, random: Pixels) -> dict[str, Weights]:

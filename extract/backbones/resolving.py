@@ -71,8 +71,9 @@ class Resolved:
         return None if make is None else make(self.layer, self.pixels)
 
     def kept(self, frames: int, height: int, width: int) -> tuple[int, ...]:
-        """Shape of what is kept of one clip. Raises BadParameter as `shape`."""
-        shape, finish = self.shape(frames, height, width), self.finish
+        """Shape of a row of the stream: of what is kept of one clip, or of one of its frames. Raises BadParameter as
+        `shape`."""
+        shape, finish = self.shape(frames, height, width)[self.backbone.rows :], self.finish
         if finish is None:
             return shape
         return finish(np.zeros((1, *shape), np.float32), np.array([[height, width]]))[0].shape[1:]
@@ -114,6 +115,9 @@ def load(found: Backbone, tag: str | None, layer: str, weights: str | Path | Non
         return Resolved(found, weights_of_ours, layer, fill(net, result.tensors), sha256(path), said, trained_on)
     whole = any(name.startswith("backbone.") for name in net.state_dict())
     tensors = load_weights(path, None if whole else "backbone.")
+    if found.added and not any(name.startswith(found.added) for name in tensors):
+        begin = random_network(found, layer, 0).state_dict()
+        tensors = {**tensors, **{name: value for name, value in begin.items() if name.startswith(found.added)}}
     if tag == TAG:
         hint = f"leave .{TAG} out to take it for weights from elsewhere"
         raise WeightsError("these weights are none that `aqa finetune` left", file=path, hint=hint)

@@ -239,3 +239,35 @@ def test_event_files_are_written_where_asked(own_videos: Path, aqa, value):
     assert {path.name for path in (folder / "checkpoints").iterdir()} == {
         "epoch-001.safetensors", "epoch-002.safetensors",
     }  # fmt: skip
+
+
+def test_a_network_that_gives_a_row_per_frame(own_videos: Path, aqa, value, tmp_path: Path):
+    """By a recipe with small frames: a run, the same score in prediction, and its weights in extraction."""
+    recipe = tmp_path / "frames.toml"
+    recipe.write_text(
+        'backbones = ["regnet_y_400mf_gsm.random"]\nhead = "mlp"\nplans = ["1x6of6"]\nrates = [1e-4]\n'
+        "resize = [36, 48]\nsize = [32, 32]\n[settings]\nhidden = 8\nbatch = 4\nepochs = 1\n"
+    )
+    words = ("finetune", "csv", "--root", own_videos, "--recipe", recipe, "--workers", "0", "--precision", "fp32")
+    (row,) = value(aqa(*words, "--json"))
+    folder = Path(row["run"])
+    made = json.loads((folder / "run.json").read_text())["streams"]["regnet_y_400mf_gsm.tuned"]["fingerprint"]
+    assert (made["shape"], made["plan"], made["backbone"]) == ([440], "1x6of6", "regnet_y_400mf_gsm.tuned")
+    (judged,) = value(aqa("predict", own_videos / "clip 12.mp4", "--run", row["run_id"], "--json"))
+    lines = [line.split(",") for line in (folder / "predictions.csv").read_text().splitlines()]
+    wanted = next(float(line[lines[0].index("score")]) for line in lines if line[0] == "v12")
+    assert judged["score"] == pytest.approx(wanted, abs=1e-3)
+    assert judged["clips"] == 6
+
+    weights = ("--backbone", "regnet_y_400mf_gsm", "--weights", folder / "backbone.safetensors")
+    extract = ("extract", "csv", "--root", own_videos, *weights, "--workers", "0", "--precision", "fp32", "--json")
+    (planned,) = value(aqa(*extract, "--dry-run"))["stores"]
+    assert (planned["clips"], planned["bytes"], planned["fingerprint"]["plan"]) == (
+        16 * 96,
+        16 * 96 * 440 * 4,
+        "1x96of96",
+    )
+    done = value(aqa(*extract, "--plan", "1x6of6"))
+    assert (done["done"], done["clips"], done["frames_used"]) == (16, 16 * 6, 16 * 6)
+    fitted = value(aqa("fit", "csv", "--head", "attention", "--set", "epochs=1", "--seeds", 1, "--json"))
+    assert fitted[0]["features"] == "regnet_y_400mf_gsm"

@@ -44,6 +44,8 @@ def parameters(spec: str, part: str = "") -> int:
         ("resnet50:logits", "", 25_557_032),
         ("regnet_y_400mf:logits", "", 4_344_144),
         ("regnet_y_400mf", "", 4_344_144 - 441_000),
+        ("regnet_y_400mf_gsm", "shifts", 28_336),  # 29 fold + 2 each, folds of 976 channels in 16 blocks
+        ("regnet_y_400mf_gsm", "", 4_344_144 - 441_000 + 28_336),
         ("mscadc", "", 6_918_720),
         ("pose", "", 59_190_378),  # torchvision counts 59,137,258: those of its frozen batch-norms are no parameters
     ],

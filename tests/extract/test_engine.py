@@ -136,6 +136,46 @@ def test_features_are_those_of_the_network_called_by_hand(videos) -> None:
     assert np.allclose(found.features, truth, atol=1e-4)
 
 
+class FrameMean(Mean):
+    """The same of each frame: [B, C, T, H, W] -> [B, T, C]."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x).transpose(1, 2)
+
+
+def test_frames_of_clips_can_be_rows(videos) -> None:
+    """One clip of twelve frames gives the rows of twelve clips of one frame; two clips theirs behind each other."""
+    plain = {"pixels": PLAIN, "module": FrameMean(), "rows": True, "shape": (12, 3)}
+    jobs = [job("whole", "1x12of12", **plain), job("halves", "2x6of12", **{**plain, "shape": (6, 3)})]
+    found = run(videos, [*jobs, job("single", "12x1of12", PLAIN, module=Mean())], batch=2)
+    for name, _ in videos:
+        whole, halves, single = (found[name, kind] for kind in ("whole", "halves", "single"))
+        assert isinstance(whole, Done)
+        assert isinstance(halves, Done)
+        assert isinstance(single, Done)
+        assert whole.features.shape == (12, 3)
+        assert np.array_equal(whole.features, single.features[:, :, 0])
+        for other in (halves, single):
+            assert np.array_equal(whole.features, other.features.reshape(12, 3))
+            assert np.array_equal(whole.starts, other.starts)
+            assert np.array_equal(whole.times, other.times)
+    gone = run(videos[1:2], [Job("x", FrameMean(), PLAIN, parse_plan("2x12@24", "zero"), rows=True)])["b", "x"]
+    assert isinstance(gone, Done)
+    assert gone.starts.tolist() == [*range(17), *[-1] * 7]
+    assert np.isnan(gone.times[17:]).all()
+    assert not gone.features[17:].any()
+
+
+def test_rows_are_what_is_finished(videos) -> None:
+    def finish(found: np.ndarray, sizes: np.ndarray) -> tuple[np.ndarray, dict]:
+        return found[:, :1] * 0 + sizes[:, :1].astype(np.float32), {"rows": len(found)}
+
+    rows = Job("x", FrameMean(), PLAIN, parse_plan("2x6of12"), shape=(6, 3), rows=True, finish=finish)
+    found = run(videos[:1], [rows])["a", "x"]
+    assert isinstance(found, Done)
+    assert (found.features.tolist(), found.notes) == ([[48.0]] * 12, {"rows": 12})
+
+
 @pytest.mark.parametrize(("short", "tail"), [("edge", 9), ("loop", 0), ("zero", None)])
 def test_short_samples(short: str, tail: int | None, movie, tmp_path: Path) -> None:
     media = Media(movie(tmp_path / "a.mkv", 10, (64, 48), "ffv1", "yuv420p"))
@@ -267,6 +307,8 @@ def test_batches_of_single_frames_have_the_pixels_of_clips() -> None:
     assert [batch_of(Job("a", Small(), small, frames, p), "cpu") for p in ("fp32", "bf16")] == [32, 16]
     assert [batch_of(Job("a", Small(), small, clips, p), "cpu") for p in ("fp32", "bf16")] == [2, 1]
     assert batch_of(Job("a", Small(), large, frames), "cpu") == 1
+    rows = [Job("a", Small(), small, parse_plan(plan), rows=True) for plan in ("1x96of96", "1x8of8")]
+    assert [batch_of(one, "cpu") for one in rows] == [1, 4]
 
 
 def test_torch_is_left_as_it_was(videos) -> None:

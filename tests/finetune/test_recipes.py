@@ -31,7 +31,7 @@ def sets_of(name: str) -> list[str]:
 def test_there_is_one_for_every_system():
     assert recipe_names() == sorted(FILES)
     systems = ("c3d-avg-stl", "c3d-avg-mtl", "mscadc-stl", "mscadc", "usdl", "musdl", "dae", "dae-mt", "core")
-    assert {*systems, "s4aqa", "tsa", "hpmcore", "tpt"} == set(FILES)
+    assert {*systems, "s4aqa", "tsa", "mcore", "hpmcore", "tpt"} == set(FILES)
 
 
 @pytest.mark.parametrize("name", OURS)
@@ -109,6 +109,10 @@ def test_numbers_of_the_papers():
     hp = read_recipe("hpmcore", "finediving")
     assert (hp.rates, hp.settings["schedule"], hp.settings["epochs"]) == ((5e-4, 5e-5), "cosine", 201)
     assert (hp.features, hp.size, hp.settings["by"]) == (("pose",), (112, 112), "kind")
+    mcore = read_recipe("mcore", "finediving")
+    assert (mcore.rates, mcore.settings["lr"], mcore.settings["schedule"]) == ((1e-4,), 1e-3, "constant")
+    assert (mcore.settings["epochs"], mcore.settings["batch"], mcore.settings["by"]) == (200, 8, "kind")
+    assert mcore.plans == (hp.plans[1],) == ("1x96of96",)
     tpt = read_recipe("tpt", "mtl-aqa")
     starts = parse_plan(tpt.plans[0]).starts
     assert {b - a for a, b in pairwise(starts)} == {5}
@@ -222,5 +226,5 @@ def test_weights_from_a_file_get_the_pixels_of_the_paper():
     assert asked("core", weights=["random"]).recipe.backbones == ("i3d.random",)
     assert asked("tsa", weights=["random"]).recipe.backbones == ("i3d.random:map",)
     two = asked("hpmcore", weights=["model_rgb.pth", "torchvision"])
-    assert two.recipe.backbones == ("i3d.rgb_imagenet_norm", "regnet_y_400mf")
+    assert two.recipe.backbones == ("i3d.rgb_imagenet_norm", "regnet_y_400mf_gsm")
     assert two.weights == ("model_rgb.pth", "torchvision")
