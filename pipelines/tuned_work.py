@@ -78,8 +78,8 @@ def tune_all(
     rows, failed = [], {}
     if machine.among.count > 1 and any(job.recipe.norms == "train" for job in jobs):
         console.warn(
-            "norms = train: every process normalises its own part of a batch, and the statistics of the first are "
-            "kept, so the numbers depend on how many processes there are"
+            "norms = train: every process normalises its own part of a batch, and the statistics are averaged, so the "
+            "numbers depend on how many processes there are"
         )
     if machine.cache is not None and machine.among.first:
         _look_at(machine.cache, console)
