@@ -75,7 +75,10 @@ def changed(head: Any) -> dict[str, Any]:
 def demand(head: Any, name: str, ok: bool, what: str) -> None:
     """For a head's `__post_init__`: raises BadParameter unless `ok`; `what` says which values fit ("above 0")."""
     if not ok:
-        raise BadParameter(f"{name} of {head.name} is {getattr(head, name)}", field=name, hint=f"give {what}")
+        value = getattr(head, name)
+        raise BadParameter(
+            f"{name} of {head.name} is {'empty' if value == '' else value}", field=name, hint=f"give {what}"
+        )
 
 
 def describe(hint: Any) -> str:
