@@ -62,7 +62,8 @@ def find_phases(
         return _of_labels(labels, len(xy))
     position = POSITIONS.get(kind[-1:].upper(), "")
     fall = free_fall(centre_of_mass(xy), torso_length(xy), fps)
-    begin, end = Span(missing="where the flight begins is not known"), _end_of_track(xy)
+    turns = trunk_turns(xy)
+    begin, end = Span(missing="where the flight begins is not known"), _end_of_track(xy, turns, kind, first)
     if not isinstance(fall, str):
         begin, end = Span((fall.start,), "pose"), Span((fall.stop,), "pose") if fall.stop < len(xy) else end
     begin = begin if take_off is None else Span((take_off,), "given")
@@ -72,7 +73,9 @@ def find_phases(
     flight = Span(tuple(range(start, stop)), source)
     if begin.missing or end.missing or stop <= start:
         flight = Span(missing=begin.missing or end.missing or "no frame lies between take-off and entry")
-    somersault = _turning(trunk_turns(xy), start, stop, first)
+    somersault = _turning(turns, start, stop, first)
+    if end.missing and len(xy) - 1 - _last_seen(xy) > LONGEST_GAP:
+        somersault = Span(missing=end.missing)  # it may go on where nobody is seen
     twists = Span(missing=NO_TWISTS if _without_twists(kind) else "where the twists are is told by frame labels alone")
     return _phases(flight, end, somersault, twists, position, len(xy))
 
@@ -107,17 +110,52 @@ def _without_twists(kind: str) -> bool:
     return digits.isdigit() and (digits[0] in "1234" or (digits[0] == "6" and len(digits) == 3))
 
 
-def _end_of_track(xy: np.ndarray) -> Span:
-    """The last frame in which the body is seen, if it goes head first and nobody is seen behind it."""
-    down = xy[:, THORAX, 1] - feet(xy)[:, 1]
-    seen = np.flatnonzero(np.isfinite(down))
-    if len(seen) and len(xy) - 1 - seen[-1] > LONGEST_GAP and down[seen[-1]] > 0:
-        return Span((int(seen[-1]),), "pose")
-    return Span(missing="where the entry begins is not known")
+def _half_somersaults(kind: str) -> int | None:
+    """By the third digit of a dive number; None of armstands, which begin upside down, and where there is none."""
+    digits = kind[:-1]
+    return int(digits[2]) if digits.isdigit() and len(digits) in (3, 4) and digits[0] in "12345" else None
+
+
+def _last_seen(xy: np.ndarray) -> int:
+    """The last frame with thorax and feet, -1 for none."""
+    seen = np.flatnonzero(np.isfinite(xy[:, THORAX, 1] - feet(xy)[:, 1]))
+    return int(seen[-1]) if len(seen) else -1
+
+
+def _end_of_track(xy: np.ndarray, turns: np.ndarray, kind: str, first: int) -> Span:
+    """The last frame in which the body is seen, if it goes head first, nobody is seen behind it, and the trunk has
+    turned as often as the dive number says: else the body may have been lost in the middle of the dive."""
+    last, halves = _last_seen(xy), _half_somersaults(kind)
+    unknown = Span(missing="where the entry begins is not known")
+    if last < 0 or len(xy) - 1 - last <= LONGEST_GAP or xy[last, THORAX, 1] <= feet(xy)[last, 1]:
+        return unknown
+    if halves is None:
+        return Span(missing=f"nobody is seen behind frame {last + first}, at the entry or before it")
+    steps = _steps(turns, 0, last + 1, first)
+    if isinstance(steps, Span):
+        return Span(missing=f"{unknown.missing}, since {steps.missing}")
+    total = abs(turns[steps[-1]] - turns[steps[0]])
+    if abs(total - 180.0 * halves) > MOST_TURN:
+        return Span(missing=f"nobody is seen behind frame {last + first}, after {total:.0f} of {180 * halves} degrees")
+    return Span((last,), "pose")
 
 
 def _turning(turns: np.ndarray, start: int, stop: int, first: int) -> Span:
     """Frames from `start` to before `stop` in which the trunk is `MARGIN` away from where its turn begins and ends."""
+    seen = _steps(turns, start, stop, first)
+    if isinstance(seen, Span):
+        return seen
+    turned = turns - turns[seen[0]]
+    total = turned[seen[-1]]
+    if abs(total) < 180.0:
+        return Span(missing=f"the trunk turns by {abs(total):.0f} degrees: no somersault")
+    turned = turned[seen] * np.sign(total)
+    return Span(tuple(seen[(turned > MARGIN) & (turned < abs(total) - MARGIN)].tolist()), "pose")
+
+
+def _steps(turns: np.ndarray, start: int, stop: int, first: int) -> np.ndarray | Span:
+    """Frames from `start` to before `stop` in which the trunk is seen; a Span that says why, where its turn cannot be
+    followed through them."""
     seen = start + np.flatnonzero(np.isfinite(turns[start:stop]))
     if len(seen) < 2:
         return Span(missing=f"the trunk is seen in {len(seen)} frames")
@@ -128,9 +166,4 @@ def _turning(turns: np.ndarray, start: int, stop: int, first: int) -> Span:
     if steps.max() > MOST_TURN:
         at = int(seen[steps.argmax()]) + first
         return Span(missing=f"the trunk turns by {steps.max():.0f} degrees after frame {at}: a cut, or too few frames")
-    turned = turns - turns[seen[0]]
-    total = turned[seen[-1]]
-    if abs(total) < 180.0:
-        return Span(missing=f"the trunk turns by {abs(total):.0f} degrees: no somersault")
-    turned = turned[seen] * np.sign(total)
-    return Span(tuple(seen[(turned > MARGIN) & (turned < abs(total) - MARGIN)].tolist()), "pose")
+    return seen

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
@@ -142,10 +144,31 @@ def test_the_entry_is_where_the_track_ends_head_first():
     assert phases(pose).entry.missing
     gone = pose.copy()
     gone[36:, :, 2] = 0
-    assert (phases(gone).entry.frames, phases(gone).entry.source) == ((35,), "pose")
+    said = phases(gone, kind="403C").entry
+    assert (said.frames, said.source) == ((35,), "pose")
     gone = pose.copy()
     gone[3:, :, 2] = 0  # still on the feet
-    assert phases(gone).entry.missing
+    assert phases(gone, kind="403C").entry.missing
+
+
+@pytest.mark.parametrize(
+    ("seen", "kind", "why"),
+    [
+        (36, "", "nobody is seen behind frame 35, at the entry or before it"),
+        (36, "405C", "nobody is seen behind frame 35, after 540 of 900 degrees"),
+        (36, "612B", "nobody is seen behind frame 35, at the entry or before it"),  # an armstand is head first at once
+        (16, "403C", r"nobody is seen behind frame 15, after 1\d\d of 540 degrees"),
+        (1, "403C", "where the entry begins is not known"),
+    ],
+)
+def test_a_diver_who_is_lost_has_neither_entry_nor_somersault(seen: int, kind: str, why: str):
+    pose, _ = inward_dive()
+    gone = pose.copy()
+    gone[seen:, :, 2] = 0
+    said = phases(gone, kind=kind)
+    assert re.fullmatch(why, said.entry.missing)
+    assert said.somersault.missing
+    assert not said.somersault.frames
 
 
 # --- Free fall
