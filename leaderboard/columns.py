@@ -14,8 +14,9 @@ from .table import Row, Section, head_of
 # always stay.
 LEAST = (
     *("parameters", "ms/sample", "fit s", "Kendall", "sharpness", "NLL", "width", "P(best)", "own cov.", "R-l2 x100"),
-    *("coverage", "sd", "MAE", "seeds", "features", "like", "flags"),
+    *("coverage", "sd", "MAE", "seeds"),
 )
+LAST = ("features", "like", "flags")
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,10 @@ def fitting(columns: Sequence[Column], section: Section, width: int) -> tuple[li
     if "flags" in wide:
         wide["flags"] = min(wide["flags"], 22)  # they fold
     left_out = []
-    for title in (*(_title(name) for name in reversed(label_names(section.rows))), *LEAST):
+    labels = list(reversed(label_names(section.rows)))
+    phases = [name for name in labels if name == TIOU or name.startswith("aiou_")]  # all that heads of phases are for
+    others = [name for name in labels if name not in phases]
+    for title in (*map(_title, others), *LEAST, *map(_title, phases), *LAST):
         if sum(wide.values()) <= width:
             break
         if wide.pop(title, None) is not None:
