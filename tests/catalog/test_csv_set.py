@@ -173,9 +173,11 @@ def test_bad_tables_name_the_line_and_the_column(tmp_path: Path, table: str, sai
         read(tmp_path, table)
 
 
-def test_a_split_of_train_alone_is_refused(tmp_path: Path):
-    with pytest.raises(SplitError, match="test part is empty"):
-        read(tmp_path, "id,media,score,split\na,a,1,train\nb,b,2,train\n")
+def test_a_split_of_train_alone_can_be_extracted_but_is_no_protocol(tmp_path: Path):
+    dataset = read(tmp_path, "id,media,score,split\na,a,1,train\nb,b,2,train\n")
+    assert list(dataset.by_id) == ["a", "b"]
+    with pytest.raises(SplitError, match="test part is empty.*csv, protocol split, fold 0.*put samples with a score"):
+        dataset.protocol()
 
 
 def test_no_table(tmp_path: Path):
