@@ -50,6 +50,7 @@ class Sample:
     attributes: Mapping[str, int | float | str] = field(default_factory=dict)
     caption: str | None = None
     phases: tuple[int, ...] = ()  # one phase label per frame of `media`
+    frames: int | None = None  # how many there are, where it is said of a sample without media
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,7 +243,7 @@ def check_samples(samples: Sequence[Sample]) -> None:
 
 
 def check_folds(name: str, protocol: Protocol, by_id: Mapping[str, Sample], targets: Sequence[Target]) -> None:
-    """Raises SplitError for a fold whose parts share ids or name ids that the set does not have, and AnnotationError for a
+    """Raises SplitError for a fold whose parts share ids or name ids that the set does not have, AnnotationError for a
     sample of a fold that lacks a target."""
     for fold in protocol.folds:
         where = _fold_name(name, protocol, fold)

@@ -115,7 +115,9 @@ def fit(
             step()
     if remark := without_bleu(row["metrics"] for row in rows):
         console.warn(remark)
-    console.result(rows, f"{counted(len(rows), 'run')} in {where.runs}; `aqa leaderboard {where.dataset}` shows the table")
+    console.result(
+        rows, f"{counted(len(rows), 'run')} in {where.runs}; `aqa leaderboard {where.dataset}` shows the table"
+    )
     if failed:
         names = ", ".join(sorted({job.label for job, _ in failed}))
         raise SomeFailed(f"{len(failed)} of {len(jobs)} could not be fitted: {names}")

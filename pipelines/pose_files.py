@@ -52,4 +52,6 @@ def frames_of(sample: Sample) -> int | None:
     if sample.phases:
         return len(sample.phases)
     media = sample.media
-    return None if media is None or media.stop is None else media.stop - media.start
+    if media is None:
+        return sample.frames
+    return None if media.stop is None else media.stop - media.start

@@ -31,7 +31,7 @@ def test_json_and_back_keeps_everything_but_paths():
         phases=(4, 4, 36),
     )
     one = dataset(
-        (sample("a"), sample("b"), full, sample("unscored", targets={})),
+        (sample("a"), sample("b", frames=7), full, sample("unscored", targets={})),
         plans={"c3d": "6x16@103", "*": "10x16@103"},
         problems=(Problem("c", "judges", "45.0"),),
         stream_flags={"p3d": ("fine-tuned-on-train",)},
@@ -41,6 +41,7 @@ def test_json_and_back_keeps_everything_but_paths():
     assert back.digest() == one.digest()
     assert back.by_id["c"].media == Media(Path(), 3, 106)
     assert back.by_id["c"].attributes == {"position": 2, "style": "free"}
+    assert (back.by_id["a"].frames, back.by_id["b"].frames) == (None, 7)
     assert back.by_id["unscored"].targets == {}
     assert back.protocol().folds == one.protocol().folds
 

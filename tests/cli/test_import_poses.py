@@ -108,6 +108,19 @@ def test_nobody_for_nobody_knows_how_long_is_listed_and_the_rest_is_done(aqa, va
     assert len(find_stores(Path("cache"))) == 1
 
 
+def test_the_table_says_how_many_frames_without_a_video_too(aqa, value, own: Path):
+    (own / "samples.csv").write_text("id,media,score,start_frame,end_frame\na,,,2,10\nb,,,0,8\nc,,,0,8\n")
+    mediapipe(own / "texts/a.txt", 8)
+    mediapipe(own / "texts/b.txt", 0)
+    mediapipe(own / "texts/c.txt", 5)
+    said = value(imported(aqa, own, own / "texts", "--json"))
+    assert (said["done"], said["unaligned"], said["failed"]) == (3, ["c"], [])
+    assert pose_of("b").shape == (8, 33, 3)
+    lines = (own / "samples.csv").read_text().replace("b,,,0,8", "b,,,0,9")
+    (own / "samples.csv").write_text(lines)
+    assert "sample b: frames 8 -> 9" in imported(aqa, own, own / "texts").stderr
+
+
 def test_nobody_anywhere(aqa, own: Path):
     mediapipe(own / "texts/c.txt", 0)
     result = imported(aqa, own, own / "texts")
