@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
@@ -68,6 +68,12 @@ class Import:
             with path.open("rb") as file:
                 hasher.update(hashlib.file_digest(file, "sha256").digest())
         return hasher.hexdigest()
+
+    def without(self, samples: Collection[str]) -> Import:
+        """The same without `samples` and their own files, as if these were not there: the digest is of the rest."""
+        left = {sample: place for sample, place in self.places.items() if sample not in samples}
+        gone = {place for sample, place in self.places.items() if sample in samples and isinstance(place, Path)}
+        return replace(self, files=tuple(file for file in self.files if file not in gone), places=left)
 
     def source(self, sample: str) -> dict[str, Any]:
         """Which file a sample's features come from, for `FeatureStore.write`."""

@@ -122,7 +122,7 @@ def _items(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterable[tuple[str
 
 def _frames(sample: Sample) -> str | None:
     if sample.media is None:
-        return None
+        return None if sample.frames is None else str(sample.frames)
     return f"{sample.media.start}:{'' if sample.media.stop is None else sample.media.stop}"
 
 

@@ -50,6 +50,7 @@ class Sample:
     attributes: Mapping[str, int | float | str] = field(default_factory=dict)
     caption: str | None = None
     phases: tuple[int, ...] = ()  # one phase label per frame of `media`
+    frames: int | None = None  # how many there are, where it is said of a sample without media
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +122,8 @@ class Dataset:
 
     Raises:
         AnnotationError: two samples with one id, a target that is not finite, a sample of a fold without a target.
-        SplitError: a fold whose test ids occur in its train part, or that names unknown ids.
+        SplitError: a fold whose test ids occur in its train part, or that names unknown ids. An empty part is refused
+            by `protocol`: features can be taken of such a set.
     """
 
     name: str
@@ -147,15 +149,24 @@ class Dataset:
         return self.targets[0] if name is None else _named(f"target of {self.name}", name, self.targets)
 
     def protocol(self, name: str | None = None) -> Protocol:
-        """The protocol called `name`, by default the first. Raises UnknownName.
+        """The protocol called `name`, by default the first. Raises UnknownName, and SplitError where nothing can be
+        trained or tested on.
 
         `paper`, where the set has none of its own, is the first: what it means to heads is all that it changes.
         """
         if not self.protocols:
             raise SplitError("no sample has a score, so there is nothing to train or test on", file=self.name)
+        found = self.protocols[0]
         if name == PAPER and all(protocol.name != PAPER for protocol in self.protocols):
-            return replace(self.protocols[0], name=PAPER)
-        return self.protocols[0] if name is None else _named(f"protocol of {self.name}", name, self.protocols)
+            found = replace(found, name=PAPER)
+        elif name is not None:
+            found = _named(f"protocol of {self.name}", name, self.protocols)
+        for fold in found.folds:
+            if not fold.train or not fold.test:
+                lacks = "train" if not fold.train else "test"
+                hint = f"a model is trained on one part and judged on the other: put samples with a score into {lacks}"
+                raise SplitError(f"the {lacks} part is empty", file=_fold_name(self.name, found, fold), hint=hint)
+        return found
 
     def score_range(self, target: Target, protocol: Protocol, group: str, train: Sequence[str]) -> tuple[Range, str]:
         """The range for R-l2 and scaling, and its source: "protocol", "rules" or "train" (widened by 10%)."""
@@ -232,10 +243,10 @@ def check_samples(samples: Sequence[Sample]) -> None:
 
 
 def check_folds(name: str, protocol: Protocol, by_id: Mapping[str, Sample], targets: Sequence[Target]) -> None:
-    """Raises SplitError for a fold whose parts share ids, are empty, or name ids that the set does not have, and
-    AnnotationError for a sample of a fold that lacks a target."""
+    """Raises SplitError for a fold whose parts share ids or name ids that the set does not have, AnnotationError for a
+    sample of a fold that lacks a target."""
     for fold in protocol.folds:
-        where = f"{name}, protocol {protocol.name}, fold {fold.name}"
+        where = _fold_name(name, protocol, fold)
         shared = sorted(set(fold.train) & set(fold.test))
         if shared:
             raise SplitError(
@@ -246,12 +257,16 @@ def check_folds(name: str, protocol: Protocol, by_id: Mapping[str, Sample], targ
         unknown = sorted((set(fold.train) | set(fold.test)) - by_id.keys())
         if unknown:
             raise SplitError(f"{len(unknown)} ids are not in the set: {', '.join(unknown[:5])}", file=where)
-        if not fold.train or not fold.test:
-            raise SplitError(f"the {'train' if not fold.train else 'test'} part is empty", file=where)
         for i in (*fold.train, *fold.test):
             for target in targets:
                 if target.name not in by_id[i].targets:
                     raise AnnotationError(f"no score, and {where} uses it", sample=i, field=target.name)
+
+
+def _fold_name(dataset: str, protocol: Protocol, fold: Fold) -> str:
+    """As messages call it."""
+    group = f", group {fold.group}" if fold.group else ""
+    return f"{dataset}, protocol {protocol.name}{group}, fold {fold.name}"
 
 
 def _named(kind: str, name: str, items: Sequence[Any]) -> Any:

@@ -13,7 +13,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
-from ..errors import AqaError
+from ..errors import AqaError, SplitError
 from .base import Dataset, Media, Sample
 from .frames import images, number
 
@@ -31,7 +31,8 @@ class Finding:
 
 
 def check(dataset: Dataset, probe: Probe, limit: int | None = None) -> list[Finding]:
-    """What is wrong with the media of the first `limit` samples (all by default), in the order of the samples.
+    """What is wrong with the media of the first `limit` samples (all by default), in the order of the samples,
+    and protocols that cannot be used.
 
     `probe` counts the frames of a whole video or folder (`start` and `stop` are ignored); it is asked once per path,
     and an AqaError that it raises becomes a finding.
@@ -56,6 +57,17 @@ def check(dataset: Dataset, probe: Probe, limit: int | None = None) -> list[Find
                 findings += _names(sample, path, shared=uses[path] > 1)
         if (count := counts[path]) is not None:
             findings += _range(sample, sample.media, count)
+    return findings + _splits(dataset)
+
+
+def _splits(dataset: Dataset) -> list[Finding]:
+    """Features can be extracted all the same."""
+    findings = []
+    for protocol in dataset.protocols:
+        try:
+            dataset.protocol(protocol.name)
+        except SplitError as error:
+            findings.append(Finding("", "split", str(error), "warning"))
     return findings
 
 

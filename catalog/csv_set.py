@@ -99,10 +99,13 @@ def _sample(row: Row, *, binary: bool, times_difficulty: bool) -> tuple[Sample, 
         lacking = f"judge_{judges.index(None) + 1}"
         problems.append(Problem(row["id"], lacking, f"line {row.n}: no mark; no judge of this sample is used"))
         marks = ()
+    start, stop = _frames(row)
+    media = row.file.parent / row["media"]  # also outside of the folder (`../`, absolute): the table is the user's own
     return Sample(
         id=row["id"],
         targets={} if score is None else {"score": score},
-        media=_media(row),
+        media=Media(media, start, stop) if row["media"] else None,
+        frames=None if row["media"] or stop is None else stop - start,
         group=row["group"],
         difficulty=difficulty,
         judges=marks,
@@ -114,12 +117,11 @@ def _sample(row: Row, *, binary: bool, times_difficulty: bool) -> tuple[Sample, 
     ), problems
 
 
-def _media(row: Row) -> Media | None:
-    """Where it says, also outside of the folder (`../`, absolute paths): the table is the user's own."""
+def _frames(row: Row) -> tuple[int, int | None]:
     start, stop = row.frame("start_frame") or 0, row.frame("end_frame")
     if stop is not None and stop <= start:
         raise row.error(f"there is no frame from {start} up to {stop}", "end_frame", "end_frame itself is not read")
-    return Media(row.file.parent / row["media"], start, stop) if row["media"] else None
+    return start, stop
 
 
 def _part(row: Row) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from .console import Console
+from .console import Console, counted
 from .settings import place
 from .verb import Cache, Json, Quiet, Root
 
@@ -70,9 +70,11 @@ def show_store(
             "shape": list(values.shape),
             "starts": starts.tolist(),
             "times": [t if t == t else None for t in times.tolist()],
+            "source": store.sources()[sample],
             "norms": [float((row.astype("f8") ** 2).sum() ** 0.5) for row in values],
         }
-    Console(json=json, quiet=quiet).result(facts, "\n".join(f"{name}: {value}" for name, value in facts.items()))
+    shown = {k: v for k, v in facts.items() if k != "sample"} | _flat("sample", facts.get("sample", {}))
+    Console(json=json, quiet=quiet).result(facts, "\n".join(f"{name}: {value}" for name, value in shown.items()))
     return facts
 
 
@@ -137,17 +139,22 @@ def import_store(
 
     Poses as well, one file per sample: .json of FineDiving-Pose, .npz with `pred`, .txt of MediaPipe.
 
-    The labels are read from --root, else from PATH itself.
+    The labels are read from --root, else from PATH itself. A sample of which there is nothing to take is listed and
+    stops nothing; the exit code is then 1.
 
     Example: aqa cache import rhythmic-gymnastics /data/RG --as vst
     """
+    from ..errors import SomeFailed
     from .importing import import_dataset
 
     console = Console(json=json, quiet=quiet)
     where = place(dataset, root=root, cache=cache)
     summary = import_dataset(where.dataset, path, where.root if root is not None else None, where.cache, name, console)
-    text = f"{summary['done']} samples, {summary['clips']} clips of {summary['shape']} in {summary['store']}"
-    console.result(summary, text)
+    done, clips = counted(summary["done"], "sample"), counted(summary["clips"], "clip")
+    console.result(summary, f"{done}, {clips} of {summary['shape']} in {summary['store']}")
+    if failed := [row["id"] for row in summary["failed"]]:
+        names = ", ".join(failed[:5]) + "..." * (len(failed) > 5)
+        raise SomeFailed(f"{counted(len(failed), 'sample')} failed: {names}", hint="the rest is done")
     return summary
 
 
@@ -205,6 +212,14 @@ def _summary(store: FeatureStore) -> dict[str, Any]:
         "bytes": size,
         "path": str(store.path),
     }
+
+
+def _flat(name: str, values: dict[str, Any]) -> dict[str, Any]:
+    """{"source": {"aligned": False}} -> {"sample.source.aligned": False}."""
+    flat = {}
+    for key, value in values.items():
+        flat |= _flat(f"{name}.{key}", value) if isinstance(value, dict) else {f"{name}.{key}": value}
+    return flat
 
 
 def _plain(values: dict[str, Any]) -> dict[str, Any]:

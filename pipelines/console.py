@@ -11,6 +11,11 @@ from typing import Any
 Step = Callable[[], None]
 
 
+def counted(n: int, noun: str) -> str:
+    """1 and "video": "1 video"; 2: "2 videos"."""
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
+
+
 class Console:
     """`json`: the result is one JSON value on standard output. `quiet`: no progress and no remarks, only warnings."""
 

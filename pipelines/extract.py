@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from .catalog import ReaderOptions, ReleasedFrames
-from .console import Console
+from .console import Console, counted
 from .settings import place
 from .verb import Cache, DatasetName, Device, Json, Quiet, Root
 
@@ -98,11 +98,12 @@ def extract(
         for row in summary["stores"]
         if (pose := row.get("pose"))
     ]
-    lines.append(
-        f"{summary['frames_decoded']} frames decoded ({summary['frames_used']} used) in {summary['seconds']:.1f} s"
-    )
+    decoded = counted(summary["frames_decoded"], "frame")
+    lines.append(f"{decoded} decoded ({summary['frames_used']} used) in {summary['seconds']:.1f} s")
     console.result(summary, "\n".join(lines))
     if failed:
         names = ", ".join(row["id"] for row in failed[:5]) + ("..." if len(failed) > 5 else "")
-        raise SomeFailed(f"{len(failed)} videos failed: {names}", hint="the rest is done; run again to retry these")
+        raise SomeFailed(
+            f"{counted(len(failed), 'video')} failed: {names}", hint="the rest is done; run again to retry these"
+        )
     return [Path(row["store"]) for row in summary["stores"]]

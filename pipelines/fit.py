@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from .console import Console
+from .console import Console, counted
 from .settings import place
 from .verb import Cache, ConfigFile, DatasetName, Device, Json, Labelled, ProtocolName, Quiet, Runs
 
@@ -115,7 +115,9 @@ def fit(
             step()
     if remark := without_bleu(row["metrics"] for row in rows):
         console.warn(remark)
-    console.result(rows, f"{len(rows)} runs in {where.runs}; `aqa leaderboard {where.dataset}` shows the table")
+    console.result(
+        rows, f"{counted(len(rows), 'run')} in {where.runs}; `aqa leaderboard {where.dataset}` shows the table"
+    )
     if failed:
         names = ", ".join(sorted({job.label for job, _ in failed}))
         raise SomeFailed(f"{len(failed)} of {len(jobs)} could not be fitted: {names}")

@@ -25,21 +25,20 @@ class PoseFiles:
     """Reads poses with their gaps closed. `unaligned`: samples of which row n is not known to be frame n.
 
     Where the data set says how many frames a sample has, a file that is made frame by frame (.json, .txt) and has
-    fewer is taken as it is and marked; one that has more is refused, and one without any becomes that many gaps.
+    fewer is taken as it is and marked; one that has more is refused, and one without any becomes that many gaps. Where
+    it does not say it, a file without any stays empty.
     """
 
     dataset: Dataset
     unaligned: set[str] = field(default_factory=set)
 
     def __call__(self, file: Path, sample: str) -> np.ndarray:
-        """[T, J, 3]. Raises AnnotationError."""
+        """[T, J, 3], T = 0 if nobody is seen and nobody knows for how long. Raises AnnotationError."""
         pose, frames = read_pose(file, sample), frames_of(self.dataset.by_id[sample])
         if file.suffix.lower() == ".npz":  # frames that were taken from the video evenly
             return filled(pose)
         if len(pose) == 0:
-            if frames is None:
-                raise AnnotationError("no frame has a pose", file=file, sample=sample, hint="leave the file out")
-            return np.zeros((frames, *pose.shape[1:]), np.float32)
+            return np.zeros((frames or 0, *pose.shape[1:]), np.float32)
         if frames is not None and len(pose) > frames:
             said = f"{len(pose)} frames of pose, and the sample has {frames}"
             raise AnnotationError(said, file=file, sample=sample, field="frames")
@@ -53,4 +52,6 @@ def frames_of(sample: Sample) -> int | None:
     if sample.phases:
         return len(sample.phases)
     media = sample.media
-    return None if media is None or media.stop is None else media.stop - media.start
+    if media is None:
+        return sample.frames
+    return None if media.stop is None else media.stop - media.start

@@ -12,6 +12,7 @@ import numpy as np
 from ..catalog.base import Media, Sample
 from ..catalog.poses import SUFFIXES, read_pose
 from ..errors import DataError, UnknownName, UnmetNeeds, UsageError
+from .pose_files import frames_of
 
 if TYPE_CHECKING:
     from ..cache.store import FeatureStore
@@ -181,9 +182,7 @@ def _stop(start: int, stop: int | None, count: int, what: str) -> int:
 
 def _rows(sample: Sample, starts: np.ndarray) -> np.ndarray | None:
     """Which frame of the sample each row is: as extraction wrote it, every one, or `EVENLY` of them."""
-    count = len(sample.phases)
-    if not count and sample.media is not None and sample.media.stop is not None:
-        count = sample.media.stop - sample.media.start
+    count = frames_of(sample) or 0
     if (starts >= 0).all():
         return starts if not count or starts.max() < count else None
     if len(starts) == count:

@@ -31,7 +31,7 @@ def test_json_and_back_keeps_everything_but_paths():
         phases=(4, 4, 36),
     )
     one = dataset(
-        (sample("a"), sample("b"), full, sample("unscored", targets={})),
+        (sample("a"), sample("b", frames=7), full, sample("unscored", targets={})),
         plans={"c3d": "6x16@103", "*": "10x16@103"},
         problems=(Problem("c", "judges", "45.0"),),
         stream_flags={"p3d": ("fine-tuned-on-train",)},
@@ -41,6 +41,7 @@ def test_json_and_back_keeps_everything_but_paths():
     assert back.digest() == one.digest()
     assert back.by_id["c"].media == Media(Path(), 3, 106)
     assert back.by_id["c"].attributes == {"position": 2, "style": "free"}
+    assert (back.by_id["a"].frames, back.by_id["b"].frames) == (None, 7)
     assert back.by_id["unscored"].targets == {}
     assert back.protocol().folds == one.protocol().folds
 
@@ -72,13 +73,20 @@ def test_unusable_samples_are_refused(samples, match: str):
     [
         (Fold("0", ("a", "b"), ("b", "c")), "1 test samples are in train: b"),
         (Fold("0", ("a",), ("z",)), "not in the set: z"),
-        (Fold("0", ("a",), ()), "test part is empty"),
-        (Fold("0", (), ("a",)), "train part is empty"),
     ],
 )
 def test_unusable_folds_are_refused(fold: Fold, match: str):
     with pytest.raises(SplitError, match=match):
         dataset(folds=(fold,))
+
+
+@pytest.mark.parametrize(("train", "test", "part"), [(("a",), (), "test"), ((), ("a",), "train")])
+def test_an_empty_part_is_refused_where_it_is_used(train, test, part: str):
+    made = dataset(folds=(Fold("0", train, test, "10 m"),))
+    assert Dataset.from_json(made.to_json()).digest() == made.digest()
+    for name in (None, "official", "paper"):
+        with pytest.raises(SplitError, match=f"the {part} part is empty.*group 10 m, fold 0.*{part}$"):
+            made.protocol(name)
 
 
 def test_a_sample_without_a_score_may_be_there_but_not_in_a_fold():

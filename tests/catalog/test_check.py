@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from aqa.catalog.base import Dataset, Media, Sample, Target
+from aqa.catalog.base import Dataset, Fold, Media, Protocol, Sample, Target
 from aqa.catalog.check import check, example
 from aqa.catalog.frames import images
 from aqa.errors import VideoError
@@ -76,6 +76,14 @@ def test_labels_without_media_are_a_warning(tmp_path: Path, touch):
     assert "no sample has frames or videos" in finding.message
     (finding,) = check(dataset(sample("a", folder), sample("b", None)), count)
     assert "1 samples have none" in finding.message
+
+
+def test_a_split_that_nothing_can_be_tested_on_is_a_warning(tmp_path: Path, touch):
+    folder = touch(tmp_path / "01", pictures(1, 2))
+    protocol = Protocol("split", (Fold("0", ("a",), ()),))
+    (finding,) = check(Dataset("made-up", (sample("a", folder),), (Target("score"),), (protocol,)), count)
+    assert (finding.field, finding.severity) == ("split", "warning")
+    assert "the test part is empty" in finding.message
 
 
 def test_a_file_is_probed_once_and_its_error_is_said_once(tmp_path: Path):

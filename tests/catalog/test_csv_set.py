@@ -173,9 +173,18 @@ def test_bad_tables_name_the_line_and_the_column(tmp_path: Path, table: str, sai
         read(tmp_path, table)
 
 
-def test_a_split_of_train_alone_is_refused(tmp_path: Path):
-    with pytest.raises(SplitError, match="test part is empty"):
-        read(tmp_path, "id,media,score,split\na,a,1,train\nb,b,2,train\n")
+def test_frames_of_a_sample_without_a_video(tmp_path: Path):
+    table = "id,media,score,start_frame,end_frame\na,,1,2,10\nb,,1,2,\nc,c.mp4,1,2,10\n"
+    assert [(s.media is None, s.frames) for s in read(tmp_path, table).samples] == [
+        (True, 8), (True, None), (False, None),
+    ]  # fmt: skip
+
+
+def test_a_split_of_train_alone_can_be_extracted_but_is_no_protocol(tmp_path: Path):
+    dataset = read(tmp_path, "id,media,score,split\na,a,1,train\nb,b,2,train\n")
+    assert list(dataset.by_id) == ["a", "b"]
+    with pytest.raises(SplitError, match=r"test part is empty.*csv, protocol split, fold 0.*put samples with a score"):
+        dataset.protocol()
 
 
 def test_no_table(tmp_path: Path):

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from aqa.cache import select_store
+from aqa.cache import find_stores, select_store
 from aqa.catalog.demo import render
-from aqa.errors import DataError
+from aqa.errors import DataError, SomeFailed, SplitError
 
 
 def annotation(file: Path, numbers: list[int]) -> None:
@@ -90,11 +90,43 @@ def test_no_person_in_the_whole_video(aqa, value, own: Path):
     assert (said["done"], said["unaligned"]) == (2, [])
     assert pose_of("b").shape == (8, 33, 3)
     assert (pose_of("b") == 0).all()
+
+
+def test_nobody_for_nobody_knows_how_long_is_listed_and_the_rest_is_done(aqa, value, own: Path):
+    mediapipe(own / "texts/a.txt", 8)
+    mediapipe(own / "texts/c.txt", 0)
+    mediapipe(own / "texts/d.txt", 3)
+    result = imported(aqa, own, own / "texts", "--json")
+    assert result.exit_code == SomeFailed.exit_code
+    said = json.loads(result.stdout)
+    assert (said["done"], said["missing"], [row["id"] for row in said["failed"]]) == (2, ["b"], ["c"])
+    assert "1 sample failed: c" in result.stderr
+    assert select_store(Path("cache"), "csv", "pose").ids() == ["a", "d"]
+    (own / "texts/c.txt").unlink()  # the same store: it was made of the other files
+    said = value(imported(aqa, own, own / "texts", "--json"))
+    assert (said["done"], said["skipped"], said["failed"], said["missing"]) == (0, 2, [], ["b", "c"])
+    assert len(find_stores(Path("cache"))) == 1
+
+
+def test_the_table_says_how_many_frames_without_a_video_too(aqa, value, own: Path):
+    (own / "samples.csv").write_text("id,media,score,start_frame,end_frame\na,,,2,10\nb,,,0,8\nc,,,0,8\n")
+    mediapipe(own / "texts/a.txt", 8)
+    mediapipe(own / "texts/b.txt", 0)
+    mediapipe(own / "texts/c.txt", 5)
+    said = value(imported(aqa, own, own / "texts", "--json"))
+    assert (said["done"], said["unaligned"], said["failed"]) == (3, ["c"], [])
+    assert pose_of("b").shape == (8, 33, 3)
+    lines = (own / "samples.csv").read_text().replace("b,,,0,8", "b,,,0,9")
+    (own / "samples.csv").write_text(lines)
+    assert "sample b: frames 8 -> 9" in imported(aqa, own, own / "texts").stderr
+
+
+def test_nobody_anywhere(aqa, own: Path):
     mediapipe(own / "texts/c.txt", 0)
     result = imported(aqa, own, own / "texts")
     assert result.exit_code == DataError.exit_code
-    assert "no frame has a pose" in result.stderr
-    assert "sample c" in result.stderr
+    assert "no file has a frame with a pose" in result.stderr
+    assert find_stores(Path("cache")) == []
 
 
 def test_more_frames_of_pose_than_of_the_sample(aqa, own: Path):
@@ -125,12 +157,58 @@ def test_one_file(aqa, value, own: Path):
     assert "expected names like a, b, c, d; found someone" in result.stderr.lower()
 
 
-def test_two_layouts_are_no_stream(aqa, own: Path):
+def test_two_layouts_are_no_stream(aqa, value, own: Path):
     annotation(own / "poses/a.json", list(range(8)))
     mediapipe(own / "poses/c.txt", 4)
     result = imported(aqa, own, own / "poses")
     assert result.exit_code == DataError.exit_code
     assert "features are [4, 33, 3], not [T, 16, 3]" in result.stderr
+    assert find_stores(Path("cache")) == []  # so that mending leaves one store, not two of that name
+    (own / "poses/c.txt").unlink()
+    assert value(imported(aqa, own, own / "poses", "--json"))["done"] == 1
+    assert pose_of("a").shape == (8, 16, 3)
+
+
+def test_a_refused_import_leaves_the_store_that_was_there(aqa, value, own: Path):
+    annotation(own / "poses/a.json", list(range(8)))
+    assert value(imported(aqa, own, own / "poses", "--json"))["done"] == 1
+    mediapipe(own / "poses/c.txt", 4)
+    assert imported(aqa, own, own / "poses").exit_code == DataError.exit_code
+    assert select_store(Path("cache"), "csv", "pose").ids() == ["a"]
+
+
+def test_numbers_that_are_not_finite_leave_no_store(aqa, own: Path):
+    (own / "arrays").mkdir()
+    np.save(own / "arrays/a.npy", np.ones((4, 16, 3)))
+    np.save(own / "arrays/b.npy", np.full((4, 16, 3), np.nan))
+    result = imported(aqa, own, own / "arrays")
+    assert result.exit_code == DataError.exit_code
+    assert "NaN or infinite" in result.stderr
+    assert find_stores(Path("cache")) == []
+
+
+def test_what_is_recorded_of_a_sample_is_shown(aqa, value, own: Path):
+    annotation(own / "poses/a.json", list(range(8)))
+    annotation(own / "poses/b.json", [0, 1, 2, 3])
+    assert imported(aqa, own, own / "poses").exit_code == 0
+    shown = value(aqa("cache", "show", "csv", "--cache", "cache", "--sample", "b", "--json"))["sample"]
+    assert shown["source"] == select_store(Path("cache"), "csv", "pose").sources()["b"]
+    assert shown["source"]["aligned"] is False
+    lines = aqa("cache", "show", "csv", "--cache", "cache", "--sample", "b").stdout.splitlines()
+    assert "sample.source.aligned: False" in lines
+    assert "sample.source.import.file: b.json" in lines
+
+
+def test_a_split_of_train_alone_matters_to_fit_only(aqa, value, own: Path):
+    table = "id,media,score,split\n" + "".join(f"{i},,{n},train\n" for n, i in enumerate("abcd"))
+    (own / "samples.csv").write_text(table)
+    for i in "abcd":
+        annotation(own / f"poses/{i}.json", list(range(8)))
+    assert value(imported(aqa, own, own / "poses", "--json"))["done"] == 4
+    assert value(aqa("cache", "show", "csv", "--cache", "cache", "--json"))["samples"] == 4
+    result = aqa("fit", "csv", "--cache", "cache", "--features", "pose", "--head", "mean")
+    assert result.exit_code == SplitError.exit_code
+    assert "the test part is empty (file csv, protocol split, fold 0)" in result.stderr
 
 
 def test_finediving_texts_by_event_and_index(aqa, value, tmp_path: Path):

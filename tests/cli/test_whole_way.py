@@ -111,6 +111,7 @@ def test_one_bad_video_stops_nothing(own_videos: Path, aqa, tmp_path: Path):
     said = json.loads(done.stdout)
     assert said["done"] == 1
     assert {row["id"] for row in said["failed"]} == {"b", "c"}
+    assert "2 videos failed: " in done.stderr
     assert all(row["error"] == "VideoError" and row["message"] for row in said["failed"])
     checked = aqa("catalog", "check", "csv", "--root", root, "--json")
     assert checked.exit_code == 3

@@ -7,7 +7,7 @@ import typer
 from typer.testing import CliRunner
 
 from aqa.errors import AqaError, DataError, MissingExtra, SomeFailed, UnknownName, VideoError
-from aqa.pipelines.console import Console
+from aqa.pipelines.console import Console, counted
 from aqa.pipelines.verb import Terminated, run_verb
 
 
@@ -19,6 +19,10 @@ def test_results_go_to_standard_output_and_the_rest_to_standard_error(capsys):
     seen = capsys.readouterr()
     assert json.loads(seen.out) == [{"a": None, "ä": 1.5}]
     assert seen.err.splitlines() == ["working", "warning: look out"]
+
+
+def test_one_is_singular():
+    assert [counted(n, "video") for n in (0, 1, 2)] == ["0 videos", "1 video", "2 videos"]
 
 
 def test_quiet_keeps_warnings_and_the_result(capsys):
