@@ -72,9 +72,14 @@ def label_subset(ids: Sequence[str], fraction: float, *, seed: int) -> tuple[str
     Drawn at random, as semi-supervised papers do. With one seed a smaller fraction is part of a larger one.
     """
     order = sorted(ids)
-    count = max(1, round(fraction * len(order)))
+    count = label_count(len(order), fraction)
     chosen = {order[i] for i in np.random.default_rng(seed).permutation(len(order))[:count]}
     return tuple(i for i in ids if i in chosen)
+
+
+def label_count(samples: int, fraction: float) -> int:
+    """How many of `samples` have a label."""
+    return max(1, round(fraction * samples))
 
 
 def _members(ids: Sequence[str], units: Sequence[str | None]) -> dict[tuple[bool, str], list[str]]:

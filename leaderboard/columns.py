@@ -36,7 +36,7 @@ def columns_of(section: Section) -> list[Column]:
     columns = [
         Column("head", head_of, head_of, "the head, and what of its config is not the default", text=True),
         Column("features", lambda r: r["features"], lambda r: r["features"], "streams it is given", text=True),
-        _number("labelled", "labelled", 2, "share of the train samples whose labels were used"),
+        _number("labelled", "labelled", 3, "share of the train samples whose labels were used"),
         _number("accuracy", "accuracy", 3, "share of classes that are right, at probability 0.5"),
         _number("AUC", "auc", 3, "area under the ROC curve"),
         _number("Spearman", "spearman", 3, "rank correlation with the true score, mean over seeds"),
@@ -75,9 +75,7 @@ def note_of(section: Section) -> str:
     row = section.rows[0]
     parts = [
         f"n = {row['n']}",
-        f"95% interval: bootstrap over test samples {_resampled(section)} ({section.resamples:,} resamples)".replace(
-            ",", " "
-        ),
+        f"95% interval: bootstrap over test samples {_resampled(section)} ({_thousands(section.resamples)} resamples)",
     ]
     if row["averaged"]:
         how = {"fisher": "correlations averaged by Fisher z", "arithmetic": "correlations averaged arithmetically"}
@@ -93,6 +91,10 @@ def note_of(section: Section) -> str:
     if any(row.get("coverage") is not None for row in section.rows):
         parts.append("own cov.: of the 90% intervals by the heads' own spreads")
     return "; ".join(parts)
+
+
+def _thousands(number: int) -> str:
+    return f"{number:,}".replace(",", " ")
 
 
 def _resampled(section: Section) -> str:

@@ -171,7 +171,7 @@ def read_info(path: Path) -> dict[str, Any]:
     try:
         info = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise StoreError("there is no run here", file=path.parent, hint="`aqa runs ls` lists the runs") from error
+        raise StoreError("there is no run here", file=path, hint="`aqa runs ls` lists the runs") from error
     except (ValueError, RecursionError) as error:
         raise StoreError(f"run.json is damaged: {error}", file=path, hint="remove the run and fit it again") from error
     if not isinstance(info, dict) or not isinstance(info.get("format"), int):

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from ..cache.files import whole_folder
-from ..errors import StoreError, UnsafePickle
+from ..errors import StoreError, UnsafePickle, UsageError
 from ..heads.saving import whole_file
+from ..leaderboard.citations import IMPORT
 from ..leaderboard.runs import Run
 
 INDEX = "bundle.json"
@@ -31,8 +32,13 @@ def write_bundle(runs: Sequence[Run], file: Path, *, weights: bool) -> dict[str,
     """One zip of the folders of `runs`. `weights`: with the weight files of networks that were not tuned, which other
     people may have licensed; else whoever predicts gives them, and the fingerprint says whether they are the same.
 
-    Raises StoreError if it cannot be written.
+    Raises StoreError if it cannot be written, UsageError for runs on features that no network here can make.
     """
+    made = [(name, one) for run in runs for name, one in run.info["streams"].items()]
+    imported = sorted({name for name, one in made if one["fingerprint"]["backbone"] == IMPORT})
+    if imported:
+        what = f"the features {', '.join(imported)} of this run were imported, so that nothing can make them of a video"
+        raise UsageError(what, hint="`aqa runs export` shares runs on imported features")
     digests: dict[str, str] = {}
     with whole_file(file) as path, zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
         for k, run in enumerate(runs):

@@ -30,9 +30,16 @@ def extract(
         typer.Option("--person", help="Whose pose, where there are several persons.", show_default="tracked"),
     ] = None,
     short: Annotated[
-        Literal["edge", "loop", "zero", "refuse"], typer.Option("--short", help="What is done with too short videos.")
+        Literal["edge", "loop", "zero", "refuse"],
+        typer.Option(
+            "--short",
+            help="Videos with fewer frames than the plan: repeat the last, begin again, zeros, or list as failed.",
+        ),
     ] = "edge",
-    precision: Annotated[Literal["auto", "fp32", "bf16"], typer.Option("--precision")] = "auto",
+    precision: Annotated[
+        Literal["auto", "fp32", "bf16"],
+        typer.Option("--precision", help="auto: bf16 where the hardware is fast in it."),
+    ] = "auto",
     overwrite: Annotated[
         Literal["never", "stale", "always"], typer.Option("--overwrite", help="stale: those whose media changed.")
     ] = "never",

@@ -47,7 +47,7 @@ def finetune(
         Literal["frozen", "train"] | None, typer.Option("--norms", help="Batch normalisation of the backbones.")
     ] = None,
     flip: Annotated[float | None, typer.Option("--flip", help="Probability of the mirror image.")] = None,
-    crop: Annotated[Literal["centre", "random"] | None, typer.Option("--crop")] = None,
+    crop: Annotated[Literal["centre", "random"] | None, typer.Option("--crop", help="Where frames are cut.")] = None,
     shift: Annotated[
         tuple[int, int] | None, typer.Option("--shift", help="A sample is moved by so many frames, from and to.")
     ] = None,

@@ -79,7 +79,7 @@ def fit(
         features = features or features_of(run, same_set=asked["dataset"] == run["dataset"])
         allow_missing = allow_missing or lacked_samples(run)
     if not heads:
-        raise UsageError("which head is to be fitted?", hint="give --head NAME, or --head all")
+        raise UsageError("which head is to be fitted is not said", hint="give --head NAME, or --head all")
     console = Console(json=json, quiet=quiet)
     where = place(asked.pop("dataset"), root=root, cache=cache, runs=runs, protocol=asked.pop("protocol"))
     jobs: list[Job] = plan_jobs(

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 from .. import heads as heads_room
 from ..catalog.base import PAPER, Dataset, Fold, Protocol, Range, Target
 from ..catalog.phases import UNKNOWN, transitions
+from ..catalog.protocols import label_count
 from ..errors import MissingExtra, SplitError, StoreError, UnknownName, UnmetNeeds, UsageError
 from ..heads.base import FeatureSet, Head
 from ..leaderboard.runs import RunKey
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from ..cache.store import FeatureStore
     from .console import Console
     from .settings import Place
+
+
+FEW = 5  # labels, of which a warning is given
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,6 +174,9 @@ def plan_jobs(
     if len(usable) < len(ids):
         flags = (*flags, f"{len(ids) - len(usable)}-samples-missing")
     there = set(usable)
+    few = max((label_count(len(there.intersection(fold.train)), labelled) for fold in folds), default=0)
+    if labelled < 1 and few < FEW:
+        console.warn(f"--labelled {labelled:g} leaves {few} of the train samples with a label")
     most = max((len(there.intersection(fold.train)) for fold in folds), default=0)
     fitting = [
         head
@@ -177,7 +184,7 @@ def plan_jobs(
         if _fits(
             head,
             judged,
-            most if head.needs.unlabelled else max(1, round(labelled * most)),
+            most if head.needs.unlabelled else label_count(most, labelled),
             asked=head.name in heads,
             console=console,
         )

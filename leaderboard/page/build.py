@@ -14,7 +14,7 @@ from ..across import across
 from ..columns import Column, columns_of, note_of, title_of
 from ..flags import meaning
 from ..quoted import COLUMNS, TITLE, cells, quoted
-from ..table import Row, Section, head_of, name_of
+from ..table import Row, Section, name_of
 from .svg import Picture
 
 HERE = Path(__file__).parent
@@ -109,7 +109,10 @@ def _diagram(overall: dict[str, Any] | None) -> Picture | None:
 
 def matrix(section: Section) -> dict[str, Any] | None:
     """Differences of Spearman, row minus column, of the best rows; `sure` where the adjusted p is below 5%."""
-    lines = [line for line in section.compared if line.observed is not None][:MATRIX]
+    from .ranking import label_of
+
+    every = [line for line in section.compared if line.observed is not None]
+    lines = every[:MATRIX]
     if len(lines) < 2:
         return None
     number = {id(line): k for k, line in enumerate(section.compared)}
@@ -122,7 +125,7 @@ def matrix(section: Section) -> dict[str, Any] | None:
             known = a is not b and np.isfinite(p)
             cells.append({"text": f"{difference:+.3f}" if known else "", "p": p, "sure": bool(known and p < 0.05)})
         rows.append({"head": name_of(a.row), "cells": cells})
-    return {"heads": [head_of(line.row) for line in lines], "rows": rows}
+    return {"heads": [label_of(section, line.row) for line in lines], "rows": rows, "of": len(every)}
 
 
 def _flags(sections: Sequence[Section]) -> dict[str, str]:

@@ -211,7 +211,8 @@ def training(section: Section, name: str) -> Picture | None:
             break
     if not curves:
         return None
-    kept = "val_spearman" if any("val_spearman" in mean for _, mean in curves) else None
+    known = any("val_spearman" in mean and mean["val_spearman"].notna().any() for _, mean in curves)
+    kept = "val_spearman" if known else None  # with one or two held-out samples there is none
     data = []
     with canvas(2.4, 2 if kept else 1) as (figure, axes):
         for k, (line, mean) in enumerate(curves):

@@ -17,21 +17,26 @@ NAMED = 20  # rows that are all named in a scatter plot; of more, those on the f
 
 
 def short(name: str, longest: int = LONGEST) -> str:
-    return name if len(name) <= longest else name[: longest - 1] + "…"
+    """Cut in the middle: what tells names apart is often at their end."""
+    tail = longest // 3
+    return name if len(name) <= longest else f"{name[: longest - tail - 1]}…{name[-tail:]}"
 
 
 def label_of(section: Section, row: Row, longest: int = LONGEST) -> str:
-    """The head, with its config and features where the section has it more than once."""
+    """The head, with its config, features and share of labels where rows of it differ in them."""
     alike = [other for other in section.rows if other["head"] == row["head"]]
-    name = row["head"] if len(alike) == 1 else head_of(row)
+    name = head_of(row) if len({head_of(other) for other in alike}) > 1 else row["head"]
     if len({other["features"] for other in alike}) > 1:
         name += f" ({row['features']})"
+    if len({other["labelled"] for other in alike}) > 1:
+        name += f" {row['labelled']:.3g}"
     return short(name, longest)
 
 
 def forest(section: Section, name: str) -> Picture | None:
     """Spearman of every seed, their mean, and the bootstrap interval of the seed-averaged prediction."""
-    lines = [line for line in section.lines if line.row["spearman"] is not None][:MOST]
+    every = [line for line in section.lines if line.row["spearman"] is not None]
+    lines = every[:MOST]
     if not lines:
         return None
     keys = ("spearman", "spearman_averaged", "ci_low", "ci_high", "floor")
@@ -56,6 +61,8 @@ def forest(section: Section, name: str) -> Picture | None:
     alt = f"Forest plot of {len(lines)} heads. The first is {name_of(best)} with {best['spearman']:.3f}"
     alt += "" if best["ci_low"] is None else f", interval {best['ci_low']:.3f} to {best['ci_high']:.3f}"
     note = "Point: mean over seeds; strokes: seeds; line: 95% interval of the seed-averaged prediction; hollow: floors."
+    if len(every) > len(lines):
+        note += f" The first {len(lines)} of {len(every)} rows."
     return Picture("Spearman with 95% intervals", svg, alt + ".", data, note)
 
 

@@ -75,6 +75,18 @@ def test_a_bundle_of_cached_features_takes_the_same_weights_alone(own_videos: Pa
     assert wrong.exit_code == 3
 
 
+def test_a_run_on_imported_features_is_no_bundle(own_videos: Path, aqa, value):
+    Path("x").mkdir()
+    for k in range(16):
+        np.save(f"x/v{k:02d}.npy", np.full((1, 3), k, np.float32))
+    assert aqa("cache", "import", "csv", "x", "--root", own_videos, "--as", "x").exit_code == 0
+    (row,) = value(aqa("fit", "csv", "--features", "x", "--head", "ridge", "--seeds", 1, "--json"))
+    result = aqa("export", row["run_id"], "-o", "x.zip")
+    assert result.exit_code == 2
+    assert "features x of this run were imported" in result.stderr
+    assert not Path("x.zip").exists()
+
+
 def test_broken_and_strange_bundles_are_refused(tuned: dict[str, Any], own_videos: Path, aqa, tmp_path: Path):
     assert aqa("export", tuned["run_id"], "-o", "dive.zip").exit_code == 0
     whole = Path("dive.zip").read_bytes()

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,15 @@ def test_every_seed_draws_its_labels_and_keeps_them(aqa, value, imported: Import
     assert len({pair["a"] for pair in table["pairs"]} | {pair["b"] for pair in table["pairs"]}) == 4
     text = aqa("leaderboard", "csv", "--runs", "runs", "--resamples", 100, "--format", "md").stdout
     assert "| labelled |" in text
+    assert aqa("leaderboard", "csv", "--runs", "runs", "--resamples", 100, "-o", "page.html").exit_code == 0
+    page = Path("page.html").read_text(encoding="utf-8")
+    assert {"ridge 0.4", "ridge 0.2", "mlp 0.4", "mlp 0.2"} <= set(re.findall(r"<span>([^<]*)</span></th>", page))
+
+
+def test_a_handful_of_labels_is_warned_of(aqa, value, imported: Import):
+    imported("a")
+    done = aqa("fit", "csv", "--cache", "a", "--head", "ridge", "--labelled", 0.01, "--seeds", 1)
+    assert "leaves 1 of the train samples with a label" in done.stderr
 
 
 def test_other_labels_than_those_drawn_change_nothing(aqa, value, imported: Import):
