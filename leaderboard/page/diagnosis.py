@@ -233,6 +233,7 @@ def training(section: Section, name: str) -> Picture | None:
             axes[1].set_ylabel("Spearman, held-out part")
         for ax in axes:
             ax.set_xlabel("epoch")
+            ax.locator_params(axis="x", integer=True)
         svg = to_svg(figure, name)
     ends = ", ".join(f"{label_of(section, line.row, 24)} {mean['loss'].iloc[-1]:.3g}" for line, mean in curves)
     alt = f"Training curves; the loss ends at: {ends}."
