@@ -130,6 +130,8 @@ def judge_media(
         strange = far[k]
         if strange is not None and strange > FAR:
             console.warn(f"{i}: farther from what the run was trained on than {strange:.0f}% of that: doubt the score")
+    if part is None and info["target_kind"] != "binary":
+        console.say("no interval: the run keeps no errors of held-out samples, or of too few")
     for warning in warnings:
         console.warn(warning)
     return rows, failed
