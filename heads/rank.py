@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from threading import Lock
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,6 +12,7 @@ from .base import FeatureSet, Needs
 from .folds import inner_folds, splits
 from .trees import LightGbm
 
+ALONE = Lock()  # LightGBM has one table of gains for all threads (its issue 399): seeds are ranked one after the other
 LEAST_SLOPE = 1e-3  # of the deviation of the scores: the line never turns the order round, nor ties what was apart
 
 
@@ -43,15 +45,16 @@ class Rank(LightGbm):
     def ranker(self, x: np.ndarray, y: np.ndarray, seed: int) -> Any:
         """Trees whose sum over x [N, D] is ordered like y [N]."""
         levels, relevance = np.unique(y, return_inverse=True)
-        return self.boosted(
-            x,
-            relevance,
-            seed,
-            group=[len(y)],
-            objective="lambdarank",
-            label_gain=np.arange(len(levels), dtype=float).tolist(),
-            lambdarank_truncation_level=len(y),
-        )
+        with ALONE:
+            return self.boosted(
+                x,
+                relevance,
+                seed,
+                group=[len(y)],
+                objective="lambdarank",
+                label_gain=np.arange(len(levels), dtype=float).tolist(),
+                lambdarank_truncation_level=len(y),
+            )
 
 
 def line(ranking: np.ndarray, score: np.ndarray) -> tuple[float, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -238,3 +239,11 @@ def test_scaling_makes_the_unit_of_a_feature_irrelevant() -> None:
 def test_nothing_to_judge_is_no_error() -> None:
     for name in NAMES:
         assert fitted(name, TRAIN).predict(TEST.take([])).score.shape == (0,)
+
+
+def test_ranks_of_many_sizes_are_learned_side_by_side() -> None:
+    """LightGBM keeps its table of gains in one place, which threads took from each other."""
+    head: Any = make_head("rank", {"rounds": "5"})
+    with ThreadPoolExecutor(4) as threads:
+        fits = [threads.submit(head.ranker, np.arange(2.0 * n).reshape(n, 2), np.arange(n), 0) for n in range(20, 220)]
+        assert all(one.result().num_trees() == 5 for one in fits)

@@ -38,7 +38,7 @@ def recorded(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     return found
 
 
-@pytest.mark.parametrize("seeds", [[4], [4, 1, 7]])
+@pytest.mark.parametrize("seeds", [pytest.param([4], marks=pytest.mark.slow), [4, 1, 7]])
 def test_recorded_steps_give_the_same_bits(
     name: str,
     settings: dict[str, str],
