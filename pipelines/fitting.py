@@ -20,7 +20,8 @@ from ..leaderboard.labels import label_columns, label_metrics
 from ..leaderboard.metrics import metrics
 from ..leaderboard.runs import Prediction, read_run, write_run
 from .feature_set import by_stream
-from .jobs import Job, folds_of
+from .folds import folds_of
+from .jobs import Job
 from .versions import versions
 
 

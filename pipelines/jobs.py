@@ -15,10 +15,11 @@ from .. import heads as heads_room
 from ..catalog.base import PAPER, Dataset, Fold, Protocol, Range, Target
 from ..catalog.phases import UNKNOWN, transitions
 from ..catalog.protocols import label_count
-from ..errors import MissingExtra, SplitError, StoreError, UnknownName, UnmetNeeds, UsageError
+from ..errors import MissingExtra, StoreError, UnknownName, UnmetNeeds, UsageError
 from ..heads.base import FeatureSet, Head
 from ..leaderboard.runs import RunKey
 from .feature_set import by_stream, feature_set, read_streams, usable_ids
+from .folds import chosen_folds, folds_in, folds_of, r_l2_range, refuse_seen, seen_by_stores
 from .streams import FINE_TUNED
 
 if TYPE_CHECKING:
@@ -132,11 +133,6 @@ class Job:
         return RunKey(*where, names, self.head.name, identity, self.index, seed)
 
 
-def folds_of(protocol: Protocol, group: str) -> list[Fold]:
-    """The folds of a group, in order."""
-    return [fold for fold in protocol.folds if fold.group == group]
-
-
 def plan_jobs(
     where: Place,
     *,
@@ -234,13 +230,6 @@ def check_share(labelled: float) -> None:
         raise UsageError(f"--labelled {labelled:g} is no share of the train samples", hint="above 0, at most 1")
 
 
-def folds_in(dataset: Dataset, protocol: Protocol, group: str | None) -> list[Fold]:
-    """The folds of `group`, or all. Raises UnknownName."""
-    if group is not None and group not in protocol.groups:
-        raise UnknownName(f"group of {dataset.name}", group, protocol.groups)
-    return [fold for fold in protocol.folds if group in (None, fold.group)]
-
-
 def head_on(
     asked: Head, texts: Mapping[str, str], dataset: Dataset, protocol: Protocol, fold: Fold, target: Target
 ) -> Head:
@@ -255,22 +244,6 @@ def head_on(
         hint = "select=val, or --protocol paper, which marks its rows"
         raise UsageError(f"{asked.name} with select=test would choose its epoch by the test part", hint=hint)
     return asked
-
-
-def chosen_folds(dataset: Dataset, folds: Sequence[Fold], name: str | None) -> list[Fold]:
-    """Those of `folds` that have the name, or all. Raises UnknownName for one that none has."""
-    if name is not None and name not in {one.name for one in folds}:
-        raise UnknownName(f"fold of {dataset.name}", name, {one.name for one in folds})
-    return [one for one in folds if name in (None, one.name)]
-
-
-def r_l2_range(dataset: Dataset, protocol: Protocol, fold: Fold, target: Target, range_: Range) -> Range:
-    """What R-l2 divides by: `range_`, or where the protocol says so, lowest and highest test score of the group."""
-    if protocol.r_l2 != "test":
-        return range_
-    tested = {i for one in folds_of(protocol, fold.group) for i in one.test}
-    scores = [dataset.by_id[i].targets[target.name] for i in tested]
-    return min(scores), max(scores)
 
 
 def _unjudged(dataset: Dataset, stores: Sequence[FeatureStore], target: Target) -> dict[str, list[str]]:
@@ -334,23 +307,6 @@ def _settings_of(names: Sequence[str], settings: Sequence[str], console: Console
         for name in takers or list(known)[:1]:  # one that does not have it refuses it and suggests the nearest
             given[name][parameter] = value
     return given
-
-
-def seen_by_stores(stores: Sequence[FeatureStore]) -> dict[str, Mapping[str, Any]]:
-    """Store -> what its network was fine-tuned on, of those that were (`extract/backbones/tuned.py`)."""
-    return {store.name: seen for store in stores if (seen := store.provenance.get("trained_on")) is not None}
-
-
-def refuse_seen(dataset: Dataset, fold: Fold, trained_on: Mapping[str, Mapping[str, Any]]) -> None:
-    """Raises SplitError where a network was trained on the scores of samples that `fold` tests on. `trained_on`: what
-    it makes -> the samples."""
-    every = [(name, one) for name, seen in trained_on.items() for one in (seen, *seen.get("earlier", ()))]
-    for name, seen in every:
-        shared = sorted(set(seen["ids"]).intersection(fold.test)) if seen["dataset"] == dataset.name else []
-        if shared:
-            what = f"the backbone of {name} was trained on {len(shared)} test samples of fold {fold.name}"
-            hint = f"take the network that was trained on this fold ({seen['protocol']}, fold {seen['fold']} it is)"
-            raise SplitError(f"{what}: {', '.join(shared[:5])}{'...' * (len(shared) > 5)}", hint=hint)
 
 
 def set_flags(dataset: Dataset, protocol: Protocol) -> tuple[str, ...]:

@@ -23,17 +23,8 @@ from ..heads.torch_head import TorchHead
 from .extraction import read_media_set, render_embedded
 from .feature_set import feature_set, read_streams, usable_ids
 from .finetuning import Began, TunedJob
-from .jobs import (
-    check_share,
-    chosen_folds,
-    folds_in,
-    head_on,
-    r_l2_range,
-    refuse_seen,
-    seen_by_stores,
-    set_flags,
-    store_flags,
-)
+from .folds import chosen_folds, folds_in, r_l2_range, refuse_seen, seen_by_stores
+from .jobs import check_share, head_on, set_flags, store_flags
 from .settings import Place
 
 if TYPE_CHECKING:
